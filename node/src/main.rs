@@ -1,0 +1,2 @@
+//! The `polykey` program.
+fn main() {}
