@@ -7,6 +7,8 @@ pub mod access;
 pub mod api;
 pub mod error;
 pub mod http;
+pub mod kinds;
+pub mod reference;
 pub mod tls;
 pub mod unix;
 pub mod watch;
