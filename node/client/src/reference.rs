@@ -631,8 +631,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_printed_reads_back_in_both_forms(reference in reference()) {
-            prop_assert_eq!(Reference::parse(&reference.to_string()).as_ref(), Ok(&reference));
-            prop_assert_eq!(Reference::parse(&reference.to_uri("")).as_ref(), Ok(&reference));
+            prop_assert_eq!(Reference::parse(&reference.to_string()), Ok(reference.clone()));
+            prop_assert_eq!(Reference::parse(&reference.to_uri("")), Ok(reference.clone()));
         }
 
         #[test]
@@ -651,10 +651,10 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused_and_what_is_read_prints_the_same(text in ".{0,40}|(a|pk://|[:/#@?v=~%0-9a-f-]){1,20}") {
             if let Ok(reference) = Reference::parse(&text) {
-                prop_assert_eq!(Reference::parse(&reference.to_string()).as_ref(), Ok(&reference));
+                prop_assert_eq!(Reference::parse(&reference.to_string()), Ok(reference.clone()));
             }
             if let Ok(scope) = Scope::parse(&text) {
-                prop_assert_eq!(Scope::parse(&scope.to_string()).as_ref(), Ok(&scope));
+                prop_assert_eq!(Scope::parse(&scope.to_string()), Ok(scope.clone()));
             }
         }
     }
