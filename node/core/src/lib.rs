@@ -4,4 +4,5 @@ pub mod enc;
 pub mod ids;
 pub mod keys;
 pub mod labels;
+pub mod seal;
 pub mod sign;
