@@ -5,5 +5,7 @@ pub mod epoch;
 pub mod ids;
 pub mod keys;
 pub mod labels;
+pub mod row;
 pub mod seal;
 pub mod sign;
+pub mod unlock;
