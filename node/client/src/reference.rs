@@ -3,11 +3,10 @@
 //! Pure text: nothing here asks an agent whether the vault, the path or the version exists. Any byte may be percent-encoded; spaces, `@`, slashes and unicode need
 //! not be. What a reference prints as can be typed again, and never holds a control character, so a hostile name cannot move a cursor.
 
+use polykey_core::path::{self, PathError};
 use std::fmt;
 use thiserror::Error;
 
-/// The longest path in bytes: a limit of the vault's format, checked here so that the mistake is told before anything is sent.
-pub const MAX_PATH: usize = 512;
 /// The shortest unique prefix of a version, node or vault id that is accepted: 24 bits, so that a typo seldom names another one.
 pub const MIN_PREFIX: usize = 6;
 /// Hexadecimal digits of a whole version.
@@ -65,12 +64,9 @@ pub enum ReferenceError {
     /// The decoded bytes are no text.
     #[error("the encoded bytes are not UTF-8")]
     Utf8,
-    /// A path over [`MAX_PATH`].
-    #[error("the path has {0} bytes; at most {MAX_PATH} are allowed")]
-    Long(usize),
-    /// A component that cannot be a file.
-    #[error("a path may not hold {0}")]
-    Component(&'static str),
+    /// The path breaks a rule of the vault's format; told here, before anything is sent.
+    #[error("{0}")]
+    Path(#[from] PathError),
     /// A path with a slash at its end where a secret is wanted.
     #[error("`{0}` ends in `/` and so names a folder, not a secret")]
     Folder(String),
@@ -111,7 +107,7 @@ impl Reference {
             field,
             version,
         };
-        check_path(&reference.full_path())?;
+        path::check(&reference.full_path())?;
         Ok(reference)
     }
 
@@ -182,7 +178,7 @@ impl Scope {
         }
         let path = path.strip_suffix('/').unwrap_or(&path).to_owned();
         if !path.is_empty() {
-            check_path(&path)?;
+            path::check(&path)?;
         }
         let vault = decode(vault)?;
         Ok(Scope {
@@ -341,20 +337,6 @@ fn split_field(text: &str) -> Result<(&str, Option<String>), ReferenceError> {
     Ok((path, Some(field)))
 }
 
-fn check_path(path: &str) -> Result<(), ReferenceError> {
-    if path.len() > MAX_PATH {
-        return Err(ReferenceError::Long(path.len()));
-    }
-    path.split('/').try_for_each(|component| match component {
-        "" => Err(ReferenceError::Component(
-            "an empty component (two slashes, or one at its start)",
-        )),
-        "." => Err(ReferenceError::Component("`.` as a component")),
-        ".." => Err(ReferenceError::Component("`..` as a component")),
-        _ => Ok(()),
-    })
-}
-
 fn is_id(text: &str) -> bool {
     (MIN_PREFIX..=VERSION_DIGITS).contains(&text.len())
         && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
@@ -450,6 +432,7 @@ fn hex_digit(byte: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use polykey_core::path::MAX_PATH;
     use proptest::prelude::*;
 
     fn parse(text: &str) -> Reference {
@@ -529,16 +512,10 @@ mod tests {
             ("app:100%", ReferenceError::Escape),
             ("app:%zz", ReferenceError::Escape),
             ("app:%ff", ReferenceError::Utf8),
-            (
-                "app:a//b",
-                ReferenceError::Component("an empty component (two slashes, or one at its start)"),
-            ),
-            ("app:../b", ReferenceError::Component("`..` as a component")),
-            ("app:a/./b", ReferenceError::Component("`.` as a component")),
-            (
-                "app:%2e%2e",
-                ReferenceError::Component("`..` as a component"),
-            ),
+            ("app:a//b", ReferenceError::Path(PathError::EmptyComponent)),
+            ("app:../b", ReferenceError::Path(PathError::Dots)),
+            ("app:a/./b", ReferenceError::Path(PathError::Dots)),
+            ("app:%2e%2e", ReferenceError::Path(PathError::Dots)),
             ("app:a/", ReferenceError::Folder("app:a/".into())),
             ("app:a#b#c", ReferenceError::Fields),
             ("app:a#", ReferenceError::Field),
@@ -552,7 +529,7 @@ mod tests {
         let long = format!("app:{}", "x".repeat(MAX_PATH + 1));
         assert_eq!(
             Reference::parse(&long),
-            Err(ReferenceError::Long(MAX_PATH + 1))
+            Err(ReferenceError::Path(PathError::TooLong(MAX_PATH + 1)))
         );
         assert!(Reference::parse(&format!("app:{}", "x".repeat(MAX_PATH))).is_ok());
     }
@@ -574,9 +551,7 @@ mod tests {
         assert_eq!(Scope::parse("app:db#password"), scope("app", "db/password"));
         assert_eq!(
             Scope::parse("app:a//"),
-            Err(ReferenceError::Component(
-                "an empty component (two slashes, or one at its start)"
-            ))
+            Err(ReferenceError::Path(PathError::Directory))
         );
     }
 
