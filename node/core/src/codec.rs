@@ -32,7 +32,9 @@ pub fn list<'b, C, T: Decode<'b, C>, const MAX: usize>(
     d: &mut Decoder<'b>,
     c: &mut C,
 ) -> Result<Vec<T>, Error> {
-    let length = d.array()?.ok_or_else(|| Error::message("a list without a length"))?;
+    let length = d
+        .array()?
+        .ok_or_else(|| Error::message("a list without a length"))?;
     if length > MAX as u64 {
         return Err(Error::message("a list that is too long"));
     }
@@ -62,7 +64,9 @@ pub fn texts<C, const MAX: usize, const LENGTH: usize>(
     d: &mut Decoder<'_>,
     c: &mut C,
 ) -> Result<Vec<String>, Error> {
-    let length = d.array()?.ok_or_else(|| Error::message("a list without a length"))?;
+    let length = d
+        .array()?
+        .ok_or_else(|| Error::message("a list without a length"))?;
     if length > MAX as u64 {
         return Err(Error::message("a list that is too long"));
     }

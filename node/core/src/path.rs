@@ -130,7 +130,9 @@ mod tests {
         ] {
             assert_eq!(covers(rule, path), covered, "{rule} {path}");
         }
-        assert!(within("prod/db/", "prod/") && within("prod/a", "prod/") && within("prod/", "prod/"));
+        assert!(
+            within("prod/db/", "prod/") && within("prod/a", "prod/") && within("prod/", "prod/")
+        );
         assert!(!within("prod/", "prod/db/") && !within("prod", "prod/") && !within("", ""));
     }
 

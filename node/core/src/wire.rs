@@ -17,8 +17,9 @@ use crate::ids::{Address, CommitId, OpId, VaultId};
 use crate::seal;
 use crate::sign::SIGNATURE;
 use minicbor::bytes::{ByteArray, ByteVec};
-use minicbor::decode::{Decode, Decoder};
-use minicbor::encode::{Encode, Encoder, Write};
+use minicbor::decode::Decoder;
+use minicbor::encode::{Encoder, Write};
+use minicbor::{Decode, Encode};
 
 /// The version of these messages, as [`Hello`] and the ALPN name `polykey/1` say it.
 pub const VERSION: u16 = 1;
@@ -192,19 +193,19 @@ pub struct Sync {
 pub struct Announce {
     /// Signed operations.
     #[n(0)]
-    #[cbor(decode_with = "records")]
+    #[cbor(decode_with = "signed_records")]
     pub ops: Vec<ByteVec>,
     /// Signed wraps.
     #[n(1)]
-    #[cbor(decode_with = "records")]
+    #[cbor(decode_with = "signed_records")]
     pub wraps: Vec<ByteVec>,
     /// Signed commits.
     #[n(2)]
-    #[cbor(decode_with = "records")]
+    #[cbor(decode_with = "signed_records")]
     pub commits: Vec<ByteVec>,
     /// Sealed objects.
     #[n(3)]
-    #[cbor(decode_with = "objects")]
+    #[cbor(decode_with = "sealed_objects")]
     pub objects: Vec<ByteVec>,
 }
 
@@ -324,7 +325,7 @@ pub enum ObjectsFrame {
     #[n(0)]
     Objects(
         #[n(0)]
-        #[cbor(decode_with = "objects")]
+        #[cbor(decode_with = "sealed_objects")]
         Vec<ByteVec>,
     ),
     /// That was all that the callee has, within the budget.
@@ -348,11 +349,11 @@ pub enum RecordsFrame {
     Records {
         /// Signed operations.
         #[n(0)]
-        #[cbor(decode_with = "records")]
+        #[cbor(decode_with = "signed_records")]
         ops: Vec<ByteVec>,
         /// Signed commits.
         #[n(1)]
-        #[cbor(decode_with = "records")]
+        #[cbor(decode_with = "signed_records")]
         commits: Vec<ByteVec>,
     },
     /// That was all that the callee has.
@@ -414,12 +415,18 @@ impl<'b, C> Decode<'b, C> for Refused {
 }
 
 /// Signed records: their number and sizes checked first.
-fn records<C>(d: &mut Decoder<'_>, c: &mut C) -> Result<Vec<ByteVec>, minicbor::decode::Error> {
+fn signed_records<C>(
+    d: &mut Decoder<'_>,
+    c: &mut C,
+) -> Result<Vec<ByteVec>, minicbor::decode::Error> {
     bounded::<C, MAX_RECORDS, MAX_RECORD>(d, c)
 }
 
 /// Sealed objects: their number and sizes checked first.
-fn objects<C>(d: &mut Decoder<'_>, c: &mut C) -> Result<Vec<ByteVec>, minicbor::decode::Error> {
+fn sealed_objects<C>(
+    d: &mut Decoder<'_>,
+    c: &mut C,
+) -> Result<Vec<ByteVec>, minicbor::decode::Error> {
     bounded::<C, MAX_OBJECTS, { seal::MAX_OBJECT }>(d, c)
 }
 
@@ -431,7 +438,9 @@ fn bounded<C, const MAX: usize, const LENGTH: usize>(
         .array()?
         .filter(|n| *n <= MAX as u64)
         .ok_or_else(|| minicbor::decode::Error::message("a list that is too long"))?;
-    (0..length).map(|_| codec::bytes::<C, LENGTH>(d, c)).collect()
+    (0..length)
+        .map(|_| codec::bytes::<C, LENGTH>(d, c))
+        .collect()
 }
 
 #[cfg(test)]
