@@ -2,7 +2,9 @@
 //!
 //! Without the rule one thing would have many encodings, hence many ids: the CBOR library takes long integers, indefinite arrays and extra fields without a word.
 
+use minicbor::encode::Write;
 use minicbor::{Decode, Encode};
+use zeroize::Zeroizing;
 
 /// Why bytes are not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -24,16 +26,45 @@ pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
     minicbor::to_vec(value).expect("encoding to memory cannot fail")
 }
 
-/// Reads `bytes`, which the caller has bounded, as a `T`.
+/// The canonical bytes of a secret, wiped when dropped. `capacity` is at least their number: a buffer that grew would leave its first copy behind.
+///
+/// # Panics
+/// When the capacity is too small.
+#[must_use]
+pub fn encode_secret<T: Encode<()>>(value: &T, capacity: usize) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(capacity));
+    minicbor::encode(value, &mut *out).expect("encoding to memory cannot fail");
+    assert!(out.len() <= capacity, "a secret outgrew its buffer");
+    out
+}
+
+/// Reads `bytes`, which the caller has bounded, as a `T`. The comparison copies nothing, so a secret leaves no second trace.
 ///
 /// # Errors
 /// When they are not CBOR of a `T`, or not the bytes that [`encode`] would make of it.
 pub fn decode<'b, T: Decode<'b, ()> + Encode<()>>(bytes: &'b [u8]) -> Result<T, EncError> {
     let value: T = minicbor::decode(bytes).map_err(EncError::Malformed)?;
-    if encode(&value) == bytes {
+    let mut expected = Expected(bytes);
+    minicbor::encode(&value, &mut expected).map_err(|_| EncError::NotCanonical)?;
+    if expected.0.is_empty() {
         Ok(value)
     } else {
         Err(EncError::NotCanonical)
+    }
+}
+
+/// A writer that takes only the bytes that it expects, in order.
+struct Expected<'b>(&'b [u8]);
+
+/// The first byte that is another.
+struct Different;
+
+impl Write for Expected<'_> {
+    type Error = Different;
+
+    fn write_all(&mut self, written: &[u8]) -> Result<(), Different> {
+        self.0 = self.0.strip_prefix(written).ok_or(Different)?;
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 use std::convert::Infallible;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A boxed secret: 32 bytes and a tag.
 pub const BOX: usize = 48;
@@ -160,11 +160,19 @@ pub fn epoch_id(commitment: &[u8; 32]) -> EpochId {
     EpochId::from(id)
 }
 
-/// The writing key while several epochs live: known to exactly the members of all of them.
+/// The writing key of the live epochs: of one, its own secret; of several, one that is known to exactly the members of all of them.
+///
+/// # Panics
+/// When there are none: the key would be one that everybody knows.
 #[must_use]
 pub fn join(secrets: &[EpochSecret]) -> EpochSecret {
     let mut sorted: Vec<(EpochId, &EpochSecret)> = secrets.iter().map(|s| (s.id(), s)).collect();
     sorted.sort_by_key(|(id, _)| *id);
+    sorted.dedup_by_key(|(id, _)| *id);
+    assert!(!sorted.is_empty(), "a vault has a live epoch");
+    if let [(_, only)] = sorted[..] {
+        return EpochSecret(only.0.clone());
+    }
     let mut all = Zeroizing::new(Vec::with_capacity(sorted.len() * 48));
     for (id, secret) in sorted {
         all.extend_from_slice(id.as_bytes());
@@ -337,10 +345,22 @@ struct Segment {
     secret: ByteArray<32>,
 }
 
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.shape.zeroize();
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+    }
+}
+
 /// Where a wrap stands; it opens nowhere else.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
-    /// The vault.
+    /// The vault; 32 zero bytes in its Genesis, whose id is a hash over its wraps.
     pub vault: &'a VaultId,
     /// The epoch whose current secret it carries.
     pub epoch: &'a EpochId,
@@ -366,16 +386,20 @@ fn info() -> Vec<u8> {
     [labels::EPOCH_WRAP.as_bytes(), &[0]].concat()
 }
 
-/// Wraps the shape key and the secrets (one for each history segment, normally one) for `place.to`. `random` is 32 fresh random bytes.
+/// Wraps the shape key and the secrets (one for each history segment, normally one) for `place.to`. `random` is 32 fresh random bytes; the ephemeral key depends on
+/// all that is wrapped as well, so that one `random` serves the wraps of a whole operation, and a repeated one repeats no key.
 ///
 /// # Errors
-/// `Receiver` when `place.to` is not a public key.
+/// `Receiver` when `place.to` is not a public key, `Wrap` for no secrets or more than [`MAX_SEGMENTS`].
 pub fn wrap(
     place: Place<'_>,
     shape: &ShapeKey,
     secrets: &[&EpochSecret],
     random: &Key32,
 ) -> Result<Wrapped, EpochError> {
+    if secrets.is_empty() || secrets.len() > MAX_SEGMENTS {
+        return Err(EpochError::Wrap);
+    }
     let opened = Opened {
         shape: (*shape.0).into(),
         secrets: secrets
@@ -386,21 +410,18 @@ pub fn wrap(
             })
             .collect(),
     };
-    let plain = Zeroizing::new(enc::encode(&opened));
+    let plain = enc::encode_secret(&opened, MAX_WRAP);
+    let aad = place.aad();
     let public = keys::x25519_public(place.to).ok_or(EpochError::Receiver)?;
     let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&public)
         .map_err(|_| EpochError::Receiver)?;
-    let mut random = Given::new(random);
-    let (enc, sealed) =
-        hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            &OpModeS::Base,
-            &public,
-            &info(),
-            &plain,
-            &place.aad(),
-            &mut random,
-        )
-        .map_err(|_| EpochError::Receiver)?;
+    let mut random = Given::new(random, &aad, &plain);
+    let (enc, sealed) = hpke::single_shot_seal_with_rng::<
+        ChaCha20Poly1305,
+        HkdfSha256,
+        X25519HkdfSha256,
+    >(&OpModeS::Base, &public, &info(), &plain, &aad, &mut random)
+    .map_err(|_| EpochError::Receiver)?;
     let enc: [u8; 32] = enc.to_bytes().into();
     Ok(Wrapped {
         to: *place.to,
@@ -444,7 +465,7 @@ pub fn unwrap(
         return Err(EpochError::Wrap);
     }
     let mut secrets = Vec::with_capacity(opened.secrets.len());
-    for segment in opened.secrets {
+    for segment in &opened.secrets {
         let secret = EpochSecret(Zeroizing::new(*segment.secret));
         if secret.id() != segment.epoch {
             return Err(EpochError::Commitment);
@@ -461,8 +482,14 @@ pub fn unwrap(
 struct Given(blake3::OutputReader);
 
 impl Given {
-    fn new(random: &Key32) -> Given {
-        Given(blake3::Hasher::new_keyed(random).finalize_xof())
+    fn new(random: &Key32, aad: &[u8], plain: &[u8]) -> Given {
+        let key = keys::derive(labels::WRAP_RANDOM, &**random);
+        let mut hasher = blake3::Hasher::new_keyed(&key);
+        hasher.update(aad); // of one length always
+        hasher.update(plain);
+        let reader = hasher.finalize_xof();
+        hasher.zeroize();
+        Given(reader)
     }
 }
 
@@ -572,6 +599,67 @@ mod tests {
         );
     }
 
+    #[test]
+    fn one_random_serves_many_wraps() {
+        let (shape, epoch) = (ShapeKey::new(Zeroizing::new([5; 32])), secret(6));
+        let (vault, id, from) = (
+            VaultId::from([4; 32]),
+            epoch.id(),
+            RootKey::from_seed(&[1; 32]).node_id(),
+        );
+        let make = |vault: &VaultId, to: u8, secrets: &[&EpochSecret]| {
+            let to = RootKey::from_seed(&[to; 32]).node_id();
+            let place = Place {
+                vault,
+                epoch: &id,
+                to: &to,
+                from: &from,
+            };
+            wrap(place, &shape, secrets, &Zeroizing::new([7; 32]))
+                .unwrap()
+                .enc
+        };
+        let first = make(&vault, 2, &[&epoch]);
+        assert_eq!(first, make(&vault, 2, &[&epoch]), "values in, values out");
+        assert_ne!(first, make(&vault, 3, &[&epoch]), "another receiver");
+        assert_ne!(
+            first,
+            make(&VaultId::from([8; 32]), 2, &[&epoch]),
+            "another vault"
+        );
+        assert_ne!(
+            first,
+            make(&vault, 2, &[&epoch, &secret(9)]),
+            "other secrets"
+        );
+    }
+
+    #[test]
+    fn a_wrap_holds_one_to_sixteen_secrets() {
+        let (shape, epoch) = (ShapeKey::new(Zeroizing::new([5; 32])), secret(6));
+        let key = RootKey::from_seed(&[2; 32]);
+        let (vault, id, node) = (VaultId::from([4; 32]), epoch.id(), key.node_id());
+        let place = Place {
+            vault: &vault,
+            epoch: &id,
+            to: &node,
+            from: &node,
+        };
+        let make = |n| wrap(place, &shape, &vec![&epoch; n], &Zeroizing::new([7; 32]));
+        let most = make(MAX_SEGMENTS).unwrap();
+        assert!(most.sealed.len() <= MAX_WRAP);
+        assert_eq!(
+            unwrap(place, &most, &key, &shape.commitment())
+                .ok()
+                .unwrap()
+                .1
+                .len(),
+            MAX_SEGMENTS
+        );
+        assert_eq!(make(0).err(), Some(EpochError::Wrap));
+        assert_eq!(make(MAX_SEGMENTS + 1).err(), Some(EpochError::Wrap));
+    }
+
     proptest! {
         #[test]
         fn epoch_prev_chain_opens_history(seeds in proptest::collection::btree_set(any::<u8>(), 2..6)) {
@@ -589,7 +677,11 @@ mod tests {
         fn a_join_needs_every_secret_and_no_order(a: [u8; 32], b: [u8; 32]) {
             let s = |x: [u8; 32]| EpochSecret::new(Zeroizing::new(x));
             prop_assert_eq!(join(&[s(a), s(b)]).id(), join(&[s(b), s(a)]).id());
-            if a != b { prop_assert_ne!(join(&[s(a), s(b)]).id(), join(&[s(a), s(a)]).id()); }
+            if a != b {
+                prop_assert_ne!(join(&[s(a), s(b)]).id(), s(a).id());
+                prop_assert_ne!(join(&[s(a), s(b)]).id(), s(b).id());
+            }
+            prop_assert_eq!(join(&[s(a), s(a)]).id(), s(a).id(), "one live epoch writes with its own secret");
         }
     }
 }

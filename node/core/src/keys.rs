@@ -105,7 +105,7 @@ impl Words {
     }
 }
 
-/// The word of the list that one slip of the finger away; the list has no two words that share their first four letters.
+/// The word of the list that is one slip of the finger away; the list has no two words that share their first four letters.
 fn nearest(word: &str) -> Option<&'static str> {
     let list = Language::English.word_list();
     let stem = |w: &str| w.chars().take(4).collect::<String>();

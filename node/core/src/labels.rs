@@ -6,6 +6,8 @@ pub const RECOVERY_KEY: &str = "polykey/1 recovery key";
 pub const LOCAL_KEK: &str = "polykey/1 local kek";
 /// `derive_key` context of the key-encryption key of a key file.
 pub const KEYFILE: &str = "polykey/1 keyfile";
+/// Prefix of the associated data of the database key wrapped for the root key.
+pub const DB_KEY: &str = "polykey/1 db key";
 /// `derive_key` context of an epoch's object key.
 pub const OBJECT_KEY: &str = "polykey/1 object key";
 /// `derive_key` context of an epoch's nonce key.
@@ -20,6 +22,8 @@ pub const EPOCH_JOIN: &str = "polykey/1 epoch join";
 pub const EPOCH_ID: &str = "polykey/1 epoch id";
 /// HPKE `info` of a wrap.
 pub const EPOCH_WRAP: &str = "polykey/1 epoch wrap";
+/// `derive_key` context of the ephemeral randomness of a wrap.
+pub const WRAP_RANDOM: &str = "polykey/1 wrap random";
 /// `derive_key` context of the commitment to a vault's shape key.
 pub const SHAPE_COMMIT: &str = "polykey/1 shape commit";
 /// Prefix of the associated data of a sealed object.
@@ -44,5 +48,7 @@ pub const BEAT: &str = "polykey/1 beat";
 pub const NOTE: &str = "polykey/1 note";
 /// Context of an audit entry and its signed head.
 pub const AUDIT: &str = "polykey/1 audit";
+/// Prefix of the keyed hash that names a path in the audit.
+pub const AUDIT_PATH: &str = "polykey/1 audit path";
 /// Context of the id of several heads together.
 pub const VIEW: &str = "polykey/1 view";

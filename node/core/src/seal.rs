@@ -47,6 +47,13 @@ pub enum Kind {
     Note = 4,
 }
 
+impl Kind {
+    /// Whether objects of this kind may have refs.
+    const fn points(self) -> bool {
+        matches!(self, Kind::Page | Kind::List)
+    }
+}
+
 /// What anyone can read of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -72,9 +79,12 @@ pub enum SealError {
     /// A kind, level or reserved byte that does not exist.
     #[error("an object with a malformed header")]
     Header,
-    /// More than [`MAX_REFS`], cut off, or not strictly ascending.
+    /// More than [`MAX_REFS`], cut off, not strictly ascending, or of a kind that has none.
     #[error("an object with malformed refs")]
     Refs,
+    /// A ciphertext whose size [`pad`] never gives.
+    #[error("an object with malformed padding")]
+    Padding,
     /// Sealed by another epoch than the keys at hand.
     #[error("an object of another epoch")]
     Epoch,
@@ -160,11 +170,19 @@ pub fn header(bytes: &[u8]) -> Result<Header, SealError> {
         return Err(SealError::Header);
     }
     let epoch = EpochId::try_from(&bytes[8..24]).map_err(|_| SealError::Header)?;
+    let refs = refs(bytes)?;
+    if !(refs.is_empty() || kind.points()) {
+        return Err(SealError::Refs);
+    }
+    let padded = bytes.len() - HEADER - 32 * refs.len() - POLY1305;
+    if pad(padded) != padded || (kind == Kind::Blob && padded > MAX_BLOB + 1) {
+        return Err(SealError::Padding);
+    }
     Ok(Header {
         kind,
         level,
         epoch,
-        refs: refs(bytes)?,
+        refs,
     })
 }
 
@@ -196,7 +214,10 @@ pub fn seal(
     refs: &[Address],
     body: &[u8],
 ) -> Result<(Address, Vec<u8>), SealError> {
-    if refs.len() > MAX_REFS || !refs.is_sorted_by(|a, b| a < b) {
+    if refs.len() > MAX_REFS
+        || !refs.is_sorted_by(|a, b| a < b)
+        || !(refs.is_empty() || kind.points())
+    {
         return Err(SealError::Refs);
     }
     if level > MAX_LEVEL || (kind != Kind::Page && level != 0) {
@@ -370,7 +391,122 @@ mod tests {
         );
     }
 
+    #[test]
+    fn each_malformed_header_has_its_error() {
+        let refs = [Address::from([1; 32]), Address::from([2; 32])];
+        let (_, page) = seal(&keys(1), &VAULT.into(), Kind::Page, 0, &refs, b"page").unwrap();
+        let (_, blob) = seal(&keys(1), &VAULT.into(), Kind::Blob, 0, &[], b"blob").unwrap();
+        let changed = |object: &[u8], at: usize, value: u8| {
+            let mut bytes = object.to_vec();
+            bytes[at] = value;
+            header(&bytes).err()
+        };
+        for (what, found, error) in [
+            ("magic", changed(&page, 0, b'p'), SealError::Magic),
+            ("version", changed(&page, 2, 2), SealError::Magic),
+            ("kind 0", changed(&page, 3, 0), SealError::Header),
+            ("kind 5", changed(&page, 3, 5), SealError::Header),
+            ("level 16", changed(&page, 4, 16), SealError::Header),
+            (
+                "a blob with a level",
+                changed(&blob, 4, 1),
+                SealError::Header,
+            ),
+            ("reserved byte", changed(&page, 5, 1), SealError::Header),
+            ("too many refs", changed(&page, 6, 0xff), SealError::Refs),
+            (
+                "refs past the end",
+                changed(&page, 7, 0xff),
+                SealError::Refs,
+            ),
+            ("refs out of order", changed(&page, 48, 3), SealError::Refs),
+            ("a blob with refs", changed(&page, 3, 2), SealError::Refs),
+            (
+                "one byte short",
+                header(&page[..page.len() - 1]).err(),
+                SealError::Padding,
+            ),
+            (
+                "a header alone",
+                header(&page[..HEADER]).err(),
+                SealError::Length(HEADER),
+            ),
+            (
+                "too large",
+                header(&vec![0; MAX_OBJECT + 1]).err(),
+                SealError::Length(MAX_OBJECT + 1),
+            ),
+        ] {
+            assert_eq!(found, Some(error), "{what}");
+        }
+        let other = seal(&keys(1), &VAULT.into(), Kind::Blob, 0, &refs, b"").err();
+        assert_eq!(
+            other,
+            Some(SealError::Refs),
+            "what no one accepts is not sealed"
+        );
+        let swapped = [refs[1], refs[0]];
+        let other = seal(&keys(1), &VAULT.into(), Kind::Page, 0, &swapped, b"").err();
+        assert_eq!(other, Some(SealError::Refs));
+    }
+
+    #[test]
+    fn a_text_under_another_padding_or_nonce_does_not_open() {
+        // What a member with the keys can make and `seal` never does: everything verifies but the one thing.
+        let (k, vault) = (keys(1), VaultId::from(VAULT));
+        let make = |plain: &[u8], given: Option<[u8; 24]>| {
+            let mut out = [
+                &MAGIC[..],
+                &[Kind::Blob as u8, 0, 0, 0, 0],
+                k.epoch.as_bytes(),
+            ]
+            .concat();
+            let aad = associated(&vault, &out, std::iter::empty());
+            let nonce = given.unwrap_or_else(|| nonce(&k, &aad, plain));
+            out.extend_from_slice(&nonce);
+            out.extend_from_slice(
+                &cipher(&k)
+                    .encrypt(
+                        &nonce.into(),
+                        Payload {
+                            msg: plain,
+                            aad: &aad,
+                        },
+                    )
+                    .unwrap(),
+            );
+            open(&k, &vault, &out).map(|(_, body)| body.to_vec())
+        };
+        let mut plain = [0; 512];
+        plain[..6].copy_from_slice(b"hello\x80");
+        assert_eq!(make(&plain[..256], None), Ok(b"hello".to_vec()));
+        assert_eq!(
+            make(&plain[..256], Some([9; 24])),
+            Err(SealError::Open),
+            "a chosen nonce"
+        );
+        assert_eq!(
+            make(&plain[..512], None),
+            Err(SealError::Open),
+            "more padding than the text needs"
+        );
+        assert_eq!(make(&[0; 256], None), Err(SealError::Open), "no end mark");
+        plain[5] = 0x81;
+        assert_eq!(
+            make(&plain[..256], None),
+            Err(SealError::Open),
+            "another end mark"
+        );
+    }
+
     proptest! {
+        #[test]
+        fn padding_is_stable_ordered_and_small(length in 1usize..200_000) {
+            let padded = pad(length);
+            prop_assert!(padded >= length && pad(padded) == padded && pad(length + 1) >= padded);
+            prop_assert!(length <= 256 || padded - length <= length * 12 / 100);
+        }
+
         #[test]
         fn seal_roundtrip(body in proptest::collection::vec(any::<u8>(), 0..2000), refs in any_refs(), level in 0u8..16) {
             let (address_, object) = seal(&keys(1), &VAULT.into(), Kind::Page, level, &refs, &body).unwrap();

@@ -1,27 +1,37 @@
 //! `identity.pk`: the root key, the public half of the recovery key and the wrapped database key, under an unlock method: a passphrase for people, a key file for pods.
 //!
 //! ```text
-//! "PKID"   1   method (1 passphrase, 2 key file)   params 12   salt 16   nonce 24   ciphertext
+//! "PKID"   1   method (1 passphrase, 2 key file)   params 12   salt 16   nonce 24   box nonce 24   box 48   ciphertext
 //! params of a passphrase: u32 memory in KiB, u32 passes, u32 lanes of Argon2id v1.3 (RFC 9106); of a key file: zeros
-//! ciphertext = XChaCha20-Poly1305(kek, nonce, AAD = all bytes before it, CBOR [root seed, recovery public key or null, nonce 24, wrapped database key])
+//! box        = XChaCha20-Poly1305(local kek of the root key, box nonce, AAD = "polykey/1 db key\0" ‖ node id, database key)
+//! ciphertext = XChaCha20-Poly1305(kek of the method, nonce, AAD = all bytes before it, CBOR [root seed, recovery public key or null])
 //! ```
 //!
-//! The database key is wrapped once more under a key that only the root key gives, so that the words alone can open a store whose password is lost.
+//! The box stands outside the ciphertext, so that the words alone (they give the root key) open a store whose password is lost.
 
 use crate::enc;
 use crate::keys::{self, Key32, RootKey};
 use crate::labels;
 use crate::row::RowKey;
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
-use minicbor::bytes::{ByteArray, ByteVec};
+use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 const MAGIC: &[u8; 5] = b"PKID\x01";
-const HEADER: usize = 5 + 1 + 12 + 16 + 24;
-/// The most bytes of the file: the header and some 170 bytes of ciphertext, with room for later fields.
+/// Everything before the ciphertext.
+const HEADER: usize = 5 + 1 + 12 + 16 + 24 + 24 + BOX;
+/// Where the nonce, the nonce of the box and the box begin.
+const NONCE_AT: usize = 5 + 1 + 12 + 16;
+const BOX_NONCE_AT: usize = NONCE_AT + 24;
+const BOX_AT: usize = BOX_NONCE_AT + 24;
+/// A wrapped database key: 32 bytes and a tag.
+const BOX: usize = 48;
+/// The plaintext: two byte strings of 32 bytes in an array.
+const MAX_INSIDE: usize = 1 + 2 * 34;
+/// The most bytes of the file: the header and some 90 bytes of ciphertext, with room for later fields.
 pub const MAX_IDENTITY: usize = 1_024;
 /// The fewest random bytes of a key file.
 pub const KEY_FILE_BYTES: usize = 32;
@@ -86,9 +96,15 @@ pub enum UnlockError {
         /// What it asks for.
         expected: &'static str,
     },
-    /// Fewer bytes than [`KEY_FILE_BYTES`].
-    #[error("a key file has at least {KEY_FILE_BYTES} random bytes")]
+    /// Fewer bytes than [`KEY_FILE_BYTES`], or more than [`MAX_KEY_FILE`].
+    #[error("a key file has {KEY_FILE_BYTES} to {MAX_KEY_FILE} random bytes")]
     KeyFile,
+    /// The root key is not the one that the file was made for, or the file was changed.
+    #[error("these words belong to another identity, or the identity file is damaged")]
+    OtherIdentity,
+    /// Argon2 needs memory that this machine does not give.
+    #[error("not enough memory to check the password ({0} MiB)")]
+    Memory(u32),
     /// The wrong secret, or a changed file: they cannot be told apart.
     #[error("wrong password or key file, or the identity file is damaged")]
     Wrong,
@@ -111,7 +127,7 @@ pub struct Fresh {
     pub salt: [u8; 16],
     /// Nonce of the file.
     pub nonce: [u8; 24],
-    /// Nonce of the wrapped database key.
+    /// Nonce of the box.
     pub inner: [u8; 24],
 }
 
@@ -122,10 +138,12 @@ struct Inside {
     root: ByteArray<32>,
     #[n(1)]
     recovery: Option<ByteArray<32>>,
-    #[n(2)]
-    nonce: ByteArray<24>,
-    #[n(3)]
-    database_key: ByteVec,
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.root.zeroize();
+    }
 }
 
 impl Unlocked {
@@ -191,28 +209,26 @@ pub fn seal(
     }
     file.extend_from_slice(&fresh.salt);
     file.extend_from_slice(&fresh.nonce);
-    let local = XChaCha20Poly1305::new((&*identity.root.local_kek()).into());
-    let wrapped = local
-        .encrypt(&fresh.inner.into(), &identity.database_key[..])
-        .expect("within the cipher's bound");
+    file.extend_from_slice(&fresh.inner);
+    let database_key = Payload {
+        msg: &identity.database_key[..],
+        aad: &box_aad(&identity.root),
+    };
+    let boxed = local(&identity.root).encrypt(&fresh.inner.into(), database_key);
+    file.extend_from_slice(&boxed.expect("within the cipher's bound"));
+
     let inside = Inside {
         root: (*identity.root.seed()).into(),
         recovery: identity.recovery.map(Into::into),
-        nonce: fresh.inner.into(),
-        database_key: wrapped.into(),
     };
-    let plain = Zeroizing::new(enc::encode(&inside));
+    let plain = enc::encode_secret(&inside, MAX_INSIDE);
     let kek = kek(method(&file)?, secret, &fresh.salt)?;
-    let sealed = XChaCha20Poly1305::new((&*kek).into())
-        .encrypt(
-            &fresh.nonce.into(),
-            Payload {
-                msg: &plain,
-                aad: &file,
-            },
-        )
-        .expect("within the cipher's bound");
-    file.extend_from_slice(&sealed);
+    let inside = Payload {
+        msg: &plain,
+        aad: &file,
+    };
+    let sealed = XChaCha20Poly1305::new((&*kek).into()).encrypt(&fresh.nonce.into(), inside);
+    file.extend_from_slice(&sealed.expect("within the cipher's bound"));
     Ok(file)
 }
 
@@ -223,11 +239,9 @@ pub fn seal(
 pub fn open(file: &[u8], secret: &Secret<'_>) -> Result<Unlocked, UnlockError> {
     let method = method(file)?;
     let (head, sealed) = file.split_at(HEADER);
-    let salt: &[u8; 16] = head[18..34].try_into().map_err(|_| UnlockError::Format)?;
-    let nonce: [u8; 24] = head[34..].try_into().map_err(|_| UnlockError::Format)?;
-    let kek = kek(method, secret, salt)?;
+    let kek = kek(method, secret, part(file, NONCE_AT - 16)?)?;
     let plain = XChaCha20Poly1305::new((&*kek).into()).decrypt(
-        &nonce.into(),
+        part::<24>(file, NONCE_AT)?.into(),
         Payload {
             msg: sealed,
             aad: head,
@@ -235,33 +249,52 @@ pub fn open(file: &[u8], secret: &Secret<'_>) -> Result<Unlocked, UnlockError> {
     );
     let plain = Zeroizing::new(plain.map_err(|_| UnlockError::Wrong)?);
     let inside: Inside = enc::decode(&plain).map_err(|_| UnlockError::Format)?;
-    let root = RootKey::from_seed(&Zeroizing::new(*inside.root));
-    let local = XChaCha20Poly1305::new((&*root.local_kek()).into());
-    let key = Zeroizing::new(
-        local
-            .decrypt(&(*inside.nonce).into(), &inside.database_key[..])
-            .map_err(|_| UnlockError::Format)?,
-    );
+    let root = RootKey::from_seed(&inside.root);
+    open_by_root(file, root, inside.recovery.map(Into::into))
+}
+
+/// Opens the identity of a root key that came from the words, whatever the unlock method: the way back in when a password is forgotten.
+///
+/// # Errors
+/// `OtherIdentity` when the file is not this root key's, or its box was changed.
+pub fn open_by_root(
+    file: &[u8],
+    root: RootKey,
+    recovery: Option<[u8; 32]>,
+) -> Result<Unlocked, UnlockError> {
+    method(file)?;
+    let boxed = Payload {
+        msg: &file[BOX_AT..HEADER],
+        aad: &box_aad(&root),
+    };
+    let key = local(&root).decrypt(part::<24>(file, BOX_NONCE_AT)?.into(), boxed);
+    let key = Zeroizing::new(key.map_err(|_| UnlockError::OtherIdentity)?);
     let key: Key32 = Zeroizing::new(key.as_slice().try_into().map_err(|_| UnlockError::Format)?);
-    Ok(Unlocked::new(root, inside.recovery.map(Into::into), key))
+    Ok(Unlocked::new(root, recovery, key))
+}
+
+fn part<const N: usize>(file: &[u8], at: usize) -> Result<&[u8; N], UnlockError> {
+    file[at..].first_chunk().ok_or(UnlockError::Format)
+}
+
+fn local(root: &RootKey) -> XChaCha20Poly1305 {
+    XChaCha20Poly1305::new((&*root.local_kek()).into())
+}
+
+fn box_aad(root: &RootKey) -> Vec<u8> {
+    [labels::DB_KEY.as_bytes(), &[0], root.node_id().as_bytes()].concat()
 }
 
 fn kek(method: Method, secret: &Secret<'_>, salt: &[u8; 16]) -> Result<Key32, UnlockError> {
     match (method, secret) {
         (Method::Passphrase(cost), Secret::Passphrase(text)) => {
-            let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32))
-                .map_err(|_| UnlockError::Cost)?;
-            let mut out = Zeroizing::new([0; 32]);
-            Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-                .hash_password_into(text.as_bytes(), salt, out.as_mut())
-                .map_err(|_| UnlockError::Cost)?;
-            Ok(out)
+            argon2id(cost, text.as_bytes(), salt)
         }
         (Method::KeyFile, Secret::KeyFile(bytes)) => {
-            if bytes.len() < KEY_FILE_BYTES {
-                Err(UnlockError::KeyFile)
-            } else {
+            if (KEY_FILE_BYTES..=MAX_KEY_FILE).contains(&bytes.len()) {
                 Ok(keys::derive(labels::KEYFILE, bytes))
+            } else {
+                Err(UnlockError::KeyFile)
             }
         }
         (Method::Passphrase(_), Secret::KeyFile(_)) => Err(UnlockError::Method {
@@ -271,6 +304,24 @@ fn kek(method: Method, secret: &Secret<'_>, salt: &[u8; 16]) -> Result<Key32, Un
             expected: "a key file",
         }),
     }
+}
+
+/// Argon2id in memory that is asked for politely, since the amount is a file's word, and wiped afterwards.
+fn argon2id(cost: Cost, passphrase: &[u8], salt: &[u8; 16]) -> Result<Key32, UnlockError> {
+    let cost = cost.bounded()?;
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32))
+        .map_err(|_| UnlockError::Cost)?;
+    let blocks = params.block_count();
+    let mut memory = Zeroizing::new(Vec::new());
+    memory
+        .try_reserve_exact(blocks)
+        .map_err(|_| UnlockError::Memory(cost.memory_kib >> 10))?;
+    memory.resize(blocks, Block::new());
+    let mut out = Zeroizing::new([0; 32]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(passphrase, salt, out.as_mut(), &mut memory[..])
+        .map_err(|_| UnlockError::Cost)?;
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -340,6 +391,29 @@ mod tests {
     }
 
     #[test]
+    fn the_root_key_alone_opens_what_a_lost_password_locks() {
+        let secret = Secret::KeyFile(&[7; 32]);
+        let file = seal(&identity(), &secret, CHEAP, &fresh()).unwrap();
+        let root = |seed| RootKey::from_seed(&[seed; 32]);
+        let opened = open_by_root(&file, root(1), Some([2; 32])).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(*opened.database_key, [3; 32]);
+        let other = open_by_root(&file, root(9), None).err();
+        assert_eq!(other, Some(UnlockError::OtherIdentity));
+        for at in BOX_NONCE_AT..HEADER {
+            let mut bad = file.clone();
+            bad[at] ^= 1;
+            let changed = open_by_root(&bad, root(1), None).err();
+            assert_eq!(changed, Some(UnlockError::OtherIdentity), "byte {at}");
+        }
+        for length in 0..HEADER {
+            assert!(
+                open_by_root(&file[..length], root(1), None).is_err(),
+                "cut to {length}"
+            );
+        }
+    }
+
+    #[test]
     fn parameters_are_bounded_before_argon2_runs() {
         let file = seal(&identity(), &Secret::Passphrase("p"), CHEAP, &fresh()).unwrap();
         for (at, value) in [
@@ -354,6 +428,8 @@ mod tests {
             let mut bad = file.clone();
             bad[at..at + 4].copy_from_slice(&value.to_be_bytes());
             assert_eq!(method(&bad), Err(UnlockError::Cost), "{value} at {at}");
+            let opened = open(&bad, &Secret::Passphrase("p")).err();
+            assert_eq!(opened, Some(UnlockError::Cost), "{value} at {at}");
         }
     }
 
