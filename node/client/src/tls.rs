@@ -138,8 +138,8 @@ pub async fn connect(
         let name = ServerName::try_from("node.invalid").map_err(|e| unreachable(address, &e))?;
         let tls = tokio_rustls::TlsConnector::from(config)
             .connect(name, tcp)
-            .await
-            .map_err(|e| unreachable(address, &e))?;
+            .await;
+        let tls = tls.map_err(|e| handshake(address, &e))?;
         let node = tls
             .get_ref()
             .1
@@ -162,6 +162,18 @@ pub async fn connect(
                 ),
             ))
         })
+}
+
+/// A node that is none of the pinned ones is another thing than one that does not answer: `NotFound`.
+fn handshake(address: &str, e: &std::io::Error) -> ApiError {
+    let stranger = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+    match e.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
+        Some(e) if *e == stranger => ApiError::new(
+            Code::NotFound,
+            format!("the node at {address} is none of those that this program was told to trust"),
+        ),
+        _ => unreachable(address, e),
+    }
 }
 
 fn unreachable(address: &str, e: &dyn std::fmt::Display) -> ApiError {

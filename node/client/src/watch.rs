@@ -125,6 +125,9 @@ pub struct Content {
     /// `Part`s follow.
     #[n(9)]
     pub more: bool,
+    /// The rule pins this version, so it may be older than one that was served.
+    #[n(10)]
+    pub pinned: bool,
 }
 
 /// Contents of a version.
