@@ -1,6 +1,7 @@
 //! Vault formats and rules of Polykey: values in, values out. No clock, no files, no network and no randomness of its own: `now` and random bytes are passed in.
 
 pub mod acl;
+pub mod audit;
 mod codec;
 pub mod commit;
 pub mod control;
