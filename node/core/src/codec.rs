@@ -5,6 +5,10 @@ use minicbor::bytes::ByteVec;
 use minicbor::decode::{Decode, Decoder, Error};
 
 /// An optional field: `null` when absent.
+#[allow(
+    clippy::ref_option,
+    reason = "the derived code passes fields by reference"
+)]
 pub mod nullable {
     use minicbor::decode::{Decode, Decoder};
     use minicbor::encode::{Encode, Encoder, Write};
@@ -16,6 +20,16 @@ pub mod nullable {
         c: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
         value.encode(e, c)
+    }
+
+    /// No value is left out, so that an array has one length.
+    pub fn is_nil<T>(_: &Option<T>) -> bool {
+        false
+    }
+
+    /// No value may be left out.
+    pub fn nil<T>() -> Option<Option<T>> {
+        None
     }
 
     /// Reads a value, or `null`.

@@ -798,7 +798,7 @@ impl Control {
     }
 
     /// Judges all operations anew.
-    fn judge(&mut self) {
+    pub(super) fn judge(&mut self) {
         let (void, accepted) = self.resolve();
         let all = self.past(&self.heads());
         self.state = self.state_of(&all, &void, Some(&accepted));

@@ -40,7 +40,7 @@ pub struct Op {
     pub version: u8,
     /// The vault; absent in Genesis, whose id is the vault's.
     #[n(1)]
-    #[cbor(with = "codec::nullable")]
+    #[cbor(with = "codec::nullable", has_nil)]
     pub vault: Option<VaultId>,
     /// Whose operation it is. With [`By::Recovery`]: the author of Genesis.
     #[n(2)]
@@ -163,7 +163,7 @@ pub enum Body {
         shape_commit: ByteArray<32>,
         /// Public half of the author's recovery key.
         #[n(3)]
-        #[cbor(with = "codec::nullable")]
+        #[cbor(with = "codec::nullable", has_nil)]
         recovery: Option<NodeId>,
         /// The first epoch. Its wraps name a vault of 32 zero bytes: the vault's id is not known before this is hashed.
         #[n(4)]
@@ -183,11 +183,11 @@ pub enum Body {
         siblings: u8,
         /// Unix seconds after which nodes stop serving and accepting for it, by their own clocks.
         #[n(3)]
-        #[cbor(with = "codec::nullable")]
+        #[cbor(with = "codec::nullable", has_nil)]
         expires: Option<u64>,
         /// What a cluster may hand on.
         #[n(4)]
-        #[cbor(with = "codec::nullable")]
+        #[cbor(with = "codec::nullable", has_nil)]
         caveat: Option<Caveat>,
     },
     /// A member under a grant with siblings brings in another node of its gestalt.
@@ -223,7 +223,7 @@ pub enum Body {
         cut: Vec<CommitId>,
         /// The new epoch; absent when the target could only mirror.
         #[n(3)]
-        #[cbor(with = "codec::nullable")]
+        #[cbor(with = "codec::nullable", has_nil)]
         epoch: Option<EpochRecord>,
     },
     /// The author's node id becomes another.
@@ -245,7 +245,7 @@ pub enum Body {
         cut: Vec<CommitId>,
         /// As in a revocation.
         #[n(4)]
-        #[cbor(with = "codec::nullable")]
+        #[cbor(with = "codec::nullable", has_nil)]
         epoch: Option<EpochRecord>,
     },
     /// A new epoch.
