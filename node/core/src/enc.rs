@@ -1,6 +1,7 @@
 //! The one encoding of everything that is signed, stored or sent: CBOR arrays (RFC 8949) in canonical form, held by one rule: what decodes must encode to the same bytes.
 //!
 //! Without the rule one thing would have many encodings, hence many ids: the CBOR library takes long integers, indefinite arrays and extra fields without a word.
+//! It also leaves out optional fields at the end of an array: `codec::nullable` writes `null` there, as the format wants.
 
 use minicbor::encode::Write;
 use minicbor::{Decode, Encode};

@@ -9,6 +9,7 @@
 //!
 //! The box stands outside the ciphertext, so that the words alone (they give the root key) open a store whose password is lost.
 
+use crate::codec;
 use crate::enc;
 use crate::keys::{self, Key32, RootKey};
 use crate::labels;
@@ -137,6 +138,7 @@ struct Inside {
     #[n(0)]
     root: ByteArray<32>,
     #[n(1)]
+    #[cbor(with = "codec::nullable", has_nil)]
     recovery: Option<ByteArray<32>>,
 }
 
