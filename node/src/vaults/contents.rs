@@ -1,0 +1,328 @@
+//! Contents of a vault as its members see them: read, list, log, write.
+
+use super::entry::{Entry, Inner, VaultObjects};
+use super::secrets::{NO_VAULT, Secrets};
+use super::{VaultError, Vaults, now_ms, random, rows};
+use crate::store::{Batch, Table};
+use polykey_core::commit::{Commit, SignedCommit};
+use polykey_core::control::{self, Control, Role, SignedOp};
+use polykey_core::epoch::{self, EpochRecord, EpochSecret, Place, ShapeKey};
+use polykey_core::ids::{Address, CommitId, NodeId, VaultId};
+use polykey_core::tree::{self, Edit, Tree, Variant};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// The fewest hex digits that name a version.
+const MIN_PREFIX: usize = 6;
+
+/// What a write did.
+#[derive(Debug)]
+pub struct Edited {
+    /// The version that is at the head now.
+    pub version: CommitId,
+    /// Paths that changed; empty when nothing differed and no version was made.
+    pub changed: Vec<String>,
+}
+
+/// One secret in a listing.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its path.
+    pub path: String,
+    /// Bytes of its value.
+    pub size: u64,
+    /// Its mode.
+    pub mode: u32,
+    /// The commit that wrote it, when it is known here.
+    pub version: Option<CommitId>,
+    /// Its date, unix milliseconds.
+    pub changed_ms: Option<u64>,
+    /// Its author.
+    pub by: Option<NodeId>,
+    /// Several values stand side by side.
+    pub conflict: bool,
+}
+
+/// A listing.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The version that is listed; `None` while nothing was committed.
+    pub version: Option<CommitId>,
+    /// By path.
+    pub entries: Vec<Listed>,
+}
+
+/// One version in a log.
+#[derive(Debug)]
+pub struct VersionInfo {
+    /// Its id.
+    pub version: CommitId,
+    /// Who committed it.
+    pub author: NodeId,
+    /// When, unix milliseconds.
+    pub committed_ms: u64,
+    /// Paths, and `added`, `changed` or `removed`.
+    pub changes: Vec<(String, &'static str)>,
+}
+
+/// What is needed to read one version without holding a lock.
+pub(super) struct Reading {
+    pub root: Address,
+    pub version: CommitId,
+    pub secrets: Arc<Secrets>,
+}
+
+impl Vaults {
+    /// Makes a vault, of which this node is the owner. It has no version until something is written.
+    ///
+    /// # Errors
+    /// When the name cannot be one or is taken.
+    pub async fn create(&self, name: &str) -> Result<VaultId, VaultError> {
+        self.check_name(name, None)?;
+        let (shape, secret) = (ShapeKey::new(random()?), EpochSecret::new(random()?));
+        let nowhere = VaultId::from(NO_VAULT);
+        let id = secret.id();
+        let place = Place { vault: &nowhere, epoch: &id, to: &self.me, from: &self.me };
+        let wrapped = epoch::wrap(place, &shape, &[&secret], &random()?)?;
+        let record = EpochRecord { commitment: secret.commitment().into(), before: Vec::new(), wraps: vec![wrapped] };
+        let op = control::genesis(self.me, *random()?, shape.commitment(), self.recovery, record);
+        let signed = SignedOp::sign(op, &self.key);
+        let control = Control::new(&signed)?;
+        let vault = control.vault();
+
+        let mut batch = Batch::default();
+        rows::put_vault(&mut batch, &vault, Some(name), Some(&shape));
+        rows::put_op(&mut batch, &vault, 0, signed.bytes());
+        rows::put_secret(&mut batch, &vault, &secret);
+        let entry = Entry::new(vault, Some(name.to_owned()), control, Secrets::new(Some(shape), [secret]));
+        rows::put_floor(&mut batch, &vault, &entry.read().floor(&self.me));
+        self.store.commit(batch).await?;
+        self.insert(entry)?;
+        self.tell(&vault);
+        Ok(vault)
+    }
+
+    /// Reads one secret, of the shown version or of the one that `version` names. Gives the version too.
+    ///
+    /// # Errors
+    /// `NoSuch` when the path or version is not there.
+    pub fn get(&self, vault: &VaultId, path: &str, version: Option<&str>) -> Result<(Zeroizing<Vec<u8>>, CommitId), VaultError> {
+        let entry = self.entry(vault)?;
+        self.need_role(&entry, Role::Reader)?;
+        let reading = self.reading(&entry, version)?.ok_or_else(|| VaultError::NoSuch(path.to_owned()))?;
+        let objects = self.objects(&entry);
+        let tree = Tree::new(&objects, &*reading.secrets, entry.id, reading.root);
+        let variants = tree.get(path)?;
+        let shown = entry.read().newest(&variants).map(|at| &variants[at]).filter(|v| !path.ends_with('/') || v.object().is_some()).map(|v| tree.read(v));
+        Ok((shown.ok_or_else(|| VaultError::NoSuch(path.to_owned()))??, reading.version))
+    }
+
+    /// Lists every secret whose path begins with `prefix`.
+    ///
+    /// # Errors
+    /// When a page cannot be read.
+    pub fn list_paths(&self, vault: &VaultId, prefix: &str) -> Result<Listing, VaultError> {
+        let entry = self.entry(vault)?;
+        self.need_role(&entry, Role::Reader)?;
+        let Some(reading) = self.reading(&entry, None)? else { return Ok(Listing::default()) };
+        let objects = self.objects(&entry);
+        let found = Tree::new(&objects, &*reading.secrets, entry.id, reading.root).range(prefix)?;
+        let inner = entry.read();
+        let listed = |(path, variants): (String, Vec<Variant>)| {
+            let shown = &variants[inner.newest(&variants)?];
+            let version = inner.commits.by_tag(&shown.tag).copied();
+            let header = version.and_then(|v| inner.commits.get(&v));
+            Some(Listed {
+                path,
+                size: shown.size,
+                mode: shown.mode,
+                version,
+                changed_ms: header.map(|h| h.time_ms),
+                by: header.map(|h| h.author),
+                conflict: variants.len() > 1,
+            })
+        };
+        Ok(Listing { version: Some(reading.version), entries: found.into_iter().filter_map(listed).collect() })
+    }
+
+    /// The newest versions first, at most `limit`; with `path` only those that changed it or something below it.
+    ///
+    /// # Errors
+    /// When a page cannot be read.
+    pub fn log(&self, vault: &VaultId, path: Option<&str>, limit: usize) -> Result<Vec<VersionInfo>, VaultError> {
+        let entry = self.entry(vault)?;
+        self.need_role(&entry, Role::Reader)?;
+        let (order, secrets) = {
+            let inner = entry.read();
+            let durable = inner.commits.reachable(&inner.heads);
+            let order: Vec<_> = inner.commits.iter().rev().filter(|(id, h)| h.valid && durable.contains(id)).map(|(id, h)| (*id, h.clone())).collect();
+            (order, inner.secrets.clone())
+        };
+        let objects = self.objects(&entry);
+        let tree = |root| Tree::new(&objects, &*secrets, entry.id, root);
+        let mut out = Vec::new();
+        for (version, header) in order {
+            if out.len() >= limit {
+                break;
+            }
+            let parent = header.parents.first().and_then(|p| entry.read().commits.get(p).map(|h| h.root));
+            let changes = match parent {
+                Some(root) => tree(header.root).changes_since(&tree(root))?.into_iter().map(|c| (c.path, kind(c.old.is_empty(), c.new.is_empty()))).collect(),
+                None => tree(header.root).range("")?.into_iter().map(|(p, _)| (p, "added")).collect::<Vec<_>>(),
+            };
+            let concerned = path.is_none_or(|path| changes.iter().any(|(p, _)| p == path || p.starts_with(&format!("{}/", path.trim_end_matches('/')))));
+            if concerned {
+                out.push(VersionInfo { version, author: header.author, committed_ms: header.time_ms, changes });
+            }
+        }
+        Ok(out)
+    }
+
+    /// Applies `edits` as one commit. With `expect` only when the vault is at that version.
+    ///
+    /// # Errors
+    /// `Moved` when it is at another, `Diverged` while several versions stand side by side, `Role` when this node may not write. Then nothing was changed.
+    pub async fn edit(&self, vault: &VaultId, edits: Vec<Edit>, expect: Option<CommitId>) -> Result<Edited, VaultError> {
+        let entry = self.entry(vault)?;
+        let _one_writer = entry.writing.lock().await;
+        self.need_role(&entry, Role::Writer)?;
+        let nonce: [u8; 16] = *random()?;
+        let (signed, mut batch, changed) = {
+            let inner = entry.read();
+            check_writable(&inner, expect)?;
+            let keys = inner.secrets.writing(&inner.control)?;
+            let shape = inner.secrets.shape().ok_or(VaultError::Pending)?;
+            let mut new = std::collections::HashMap::new();
+            let root = match inner.root() {
+                Some(root) => root,
+                None => {
+                    let (root, object) = tree::empty(&keys, vault)?;
+                    new.insert(root, object);
+                    root
+                }
+            };
+            let objects = VaultObjects { store: &self.store, vault, new: Some(&new) };
+            let tag = inner.commits.next_tag(self.me, &inner.control, nonce);
+            let edited = Tree::new(&objects, &*inner.secrets, *vault, root).edit(edits, tag, shape, &keys)?;
+            let commit: Commit = inner.commits.next(self.me, &inner.control, edited.root, nonce, now_ms(), Vec::new());
+            let mut batch = Batch::default();
+            for (address, bytes) in edited.objects {
+                rows::put_object(&mut batch, vault, &address, bytes);
+            }
+            // A removal of everything leaves the empty tree, whose page nobody sealed yet.
+            if let Some(bytes) = new.remove(&edited.root) {
+                rows::put_object(&mut batch, vault, &edited.root, bytes);
+            }
+            (SignedCommit::sign(commit, &self.key), batch, edited.changed)
+        };
+        let version = CommitId::from(signed.id());
+        if changed.is_empty() {
+            let version = entry.read().shown().ok_or_else(|| VaultError::NoSuch("anything to remove".to_owned()))?;
+            return Ok(Edited { version, changed });
+        }
+        rows::put_commit(&mut batch, vault, &version, signed.bytes());
+        let mut floor = entry.read().floor(&self.me);
+        floor.heads = vec![version];
+        floor.seq = signed.payload().seq;
+        rows::put_floor(&mut batch, vault, &floor);
+        self.store.commit(batch).await?;
+        {
+            let mut inner = entry.write();
+            let control = inner.control.clone();
+            inner.commits.restore(&signed, &control)?;
+            inner.heads = inner.commits.heads();
+        }
+        self.tell(vault);
+        Ok(Edited { version, changed })
+    }
+
+    /// Finds a version: its id, a unique beginning of it of at least six digits, or `~N` for N before the shown one.
+    ///
+    /// # Errors
+    /// `NoSuch` or `Ambiguous`.
+    pub fn find_version(&self, vault: &VaultId, text: &str) -> Result<CommitId, VaultError> {
+        let entry = self.entry(vault)?;
+        let inner = entry.read();
+        inner.find_version(text)
+    }
+
+    pub(super) fn reading(&self, entry: &Entry, version: Option<&str>) -> Result<Option<Reading>, VaultError> {
+        let inner = entry.read();
+        let version = match version {
+            Some(text) => Some(inner.find_version(text)?),
+            None => inner.shown(),
+        };
+        let Some(version) = version else {
+            return if inner.awaits_contents() { Err(VaultError::Pending) } else { Ok(None) };
+        };
+        let header = inner.commits.get(&version).ok_or_else(|| VaultError::NoSuch(version.to_string()))?;
+        if !inner.secrets.complete(&inner.control) {
+            return Err(VaultError::Pending);
+        }
+        Ok(Some(Reading { root: header.root, version, secrets: inner.secrets.clone() }))
+    }
+
+    pub(super) fn objects<'a>(&'a self, entry: &'a Entry) -> VaultObjects<'a> {
+        VaultObjects { store: &self.store, vault: &entry.id, new: None }
+    }
+
+    /// The signed bytes of a commit.
+    pub(super) fn commit_bytes(&self, vault: &VaultId, commit: &CommitId) -> Result<Vec<u8>, VaultError> {
+        let row = self.store.get(Table::Commit, &rows::pair(vault, commit.as_bytes()))?;
+        row.map(|r| r.to_vec()).ok_or(VaultError::Row("a commit that is in memory"))
+    }
+}
+
+impl Inner {
+    /// Of several values of a path the newest, then that with the highest tag.
+    pub(super) fn newest(&self, variants: &[Variant]) -> Option<usize> {
+        let age = |v: &Variant| (self.commits.by_tag(&v.tag).and_then(|c| self.commits.get(c)).map(|h| h.time_ms), v.tag);
+        (0..variants.len()).max_by_key(|at| age(&variants[*at]))
+    }
+
+    fn find_version(&self, text: &str) -> Result<CommitId, VaultError> {
+        let missing = || VaultError::NoSuch(format!("version {text}"));
+        if let Some(back) = text.strip_prefix('~') {
+            let back: usize = back.parse().map_err(|_| missing())?;
+            let mut at = self.shown().ok_or_else(missing)?;
+            for _ in 0..back {
+                at = self.commits.get(&at).and_then(|h| h.parents.first().copied()).ok_or_else(missing)?;
+            }
+            return Ok(at);
+        }
+        if text.len() < MIN_PREFIX || text.len() > 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(missing());
+        }
+        let lower = text.to_ascii_lowercase();
+        let mut found = self.commits.iter().filter(|(id, h)| h.valid && id.to_string().starts_with(&lower)).map(|(id, _)| *id);
+        match (found.next(), found.next()) {
+            (Some(one), None) => Ok(one),
+            (Some(_), Some(_)) => Err(VaultError::Ambiguous(text.to_owned())),
+            (None, _) => Err(missing()),
+        }
+    }
+}
+
+fn check_writable(inner: &Inner, expect: Option<CommitId>) -> Result<(), VaultError> {
+    if inner.control.needs_upgrade().is_some() {
+        return Err(VaultError::NeedsUpgrade);
+    }
+    if inner.awaits_contents() && inner.heads.is_empty() {
+        return Err(VaultError::Pending);
+    }
+    if inner.heads.len() > 1 {
+        return Err(VaultError::Diverged);
+    }
+    match expect {
+        Some(expected) if inner.shown() != Some(expected) => Err(VaultError::Moved { expected, found: inner.shown() }),
+        _ => Ok(()),
+    }
+}
+
+fn kind(was_absent: bool, is_absent: bool) -> &'static str {
+    match (was_absent, is_absent) {
+        (true, _) => "added",
+        (false, true) => "removed",
+        (false, false) => "changed",
+    }
+}

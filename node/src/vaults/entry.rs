@@ -1,0 +1,173 @@
+//! One vault in memory, and how it comes back from the store.
+
+use super::rows::{self, FloorRow};
+use super::secrets::Secrets;
+use super::{VaultError, rows::pair};
+use crate::store::{Store, Table};
+use polykey_core::commit::{Commits, SignedCommit};
+use polykey_core::control::{Control, ControlError, SignedOp};
+use polykey_core::epoch::{ShapeKey, WrapRecord};
+use polykey_core::ids::{Address, CommitId, NodeId, VaultId};
+use polykey_core::sign::Signed;
+use polykey_core::tree::Objects;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use zeroize::Zeroizing;
+
+/// One vault.
+pub struct Entry {
+    pub id: VaultId,
+    /// Held by whoever changes the vault, from the reading of its state until the disk has the new one.
+    pub writing: tokio::sync::Mutex<()>,
+    inner: RwLock<Inner>,
+}
+
+/// Its state. What is in `control` and `heads` is durable.
+pub struct Inner {
+    pub name: Option<String>,
+    pub control: Arc<Control>,
+    /// Every commit in here has its whole tree in the store. Some may not be durable yet: `heads` are.
+    pub commits: Commits,
+    pub heads: Vec<CommitId>,
+    pub secrets: Arc<Secrets>,
+    pub wraps: BTreeMap<Vec<u8>, Arc<Signed<WrapRecord>>>,
+    pub arriving: Arriving,
+}
+
+/// Commits that wait for their objects. In memory only: peers tell them again.
+#[derive(Default)]
+pub struct Arriving {
+    /// Verified, in order; the first is the one whose objects are being fetched.
+    pub commits: VecDeque<SignedCommit>,
+    /// Objects of the first that are not here yet, as far as is known.
+    pub wanted: HashSet<Address>,
+}
+
+impl Inner {
+    /// The version that is shown.
+    pub fn shown(&self) -> Option<CommitId> {
+        match self.heads.as_slice() {
+            [one] => Some(*one),
+            many => many.iter().copied().max_by_key(|id| (self.commits.get(id).map(|h| h.time_ms), *id)),
+        }
+    }
+
+    /// The tree of the version that is shown.
+    pub fn root(&self) -> Option<Address> {
+        self.shown().and_then(|id| self.commits.get(&id)).map(|h| h.root)
+    }
+
+    /// Something was committed elsewhere that is not here yet.
+    pub fn awaits_contents(&self) -> bool {
+        !self.arriving.commits.is_empty()
+    }
+
+    pub fn floor(&self, me: &NodeId) -> FloorRow {
+        let seq = self.commits.iter().filter(|(_, h)| h.author == *me).map(|(_, h)| h.seq).max().unwrap_or(0);
+        FloorRow { control: self.control.heads(), heads: self.heads.clone(), seq }
+    }
+}
+
+impl Entry {
+    pub fn new(id: VaultId, name: Option<String>, control: Control, secrets: Secrets) -> Entry {
+        let inner = Inner {
+            name,
+            control: Arc::new(control),
+            commits: Commits::new(),
+            heads: Vec::new(),
+            secrets: Arc::new(secrets),
+            wraps: BTreeMap::new(),
+            arriving: Arriving::default(),
+        };
+        Entry { id, writing: tokio::sync::Mutex::default(), inner: RwLock::new(inner) }
+    }
+
+    pub fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads a vault back. Everything is verified again: the store is trusted to keep bytes, not to vouch for them.
+    pub fn load(store: &Store, id: VaultId, row: &[u8]) -> Result<Entry, VaultError> {
+        let row = rows::read_vault(row)?;
+        let control = load_control(store, id)?;
+        let mut secrets = Vec::new();
+        for row in store.scan(Table::Epoch, id.as_bytes()) {
+            let (key, value) = row?;
+            secrets.push(rows::read_secret(&value, &key)?);
+        }
+        let shape = row.shape.map(|s| ShapeKey::new(Zeroizing::new(s.into())));
+        let entry = Entry::new(id, row.name, control, Secrets::new(shape, secrets));
+        {
+            let mut inner = entry.write();
+            for row in store.scan(Table::Wrap, id.as_bytes()) {
+                let (key, value) = row?;
+                let wrap = Signed::<WrapRecord>::parse(&value).map_err(|_| VaultError::Row("a wrap"))?;
+                inner.wraps.insert(key, Arc::new(wrap));
+            }
+            let control = inner.control.clone();
+            inner.commits = load_commits(store, id, &control)?;
+            inner.heads = inner.commits.heads();
+            check_floor(store, &id, &inner)?;
+        }
+        Ok(entry)
+    }
+}
+
+fn load_control(store: &Store, id: VaultId) -> Result<Control, VaultError> {
+    let mut control: Option<Control> = None;
+    for row in store.scan(Table::Op, id.as_bytes()) {
+        let op = SignedOp::parse(&row?.1).map_err(|_| VaultError::Row("an operation"))?;
+        match &mut control {
+            None => control = Some(Control::new(&op)?),
+            Some(control) => match control.apply(&op) {
+                Ok(_) | Err(ControlError::NeedsUpgrade(_)) => {}
+                Err(e) => return Err(e.into()),
+            },
+        }
+    }
+    control.filter(|c| c.vault() == id).ok_or(VaultError::Row("a control log"))
+}
+
+fn load_commits(store: &Store, id: VaultId, control: &Control) -> Result<Commits, VaultError> {
+    let mut signed = Vec::new();
+    for row in store.scan(Table::Commit, id.as_bytes()) {
+        signed.push(SignedCommit::parse(&row?.1).map_err(|_| VaultError::Row("a commit"))?);
+    }
+    // A commit is dated after all that it builds on, so this order has parents first.
+    signed.sort_by_key(|c| (c.payload().time_ms, c.id()));
+    let mut commits = Commits::new();
+    for commit in &signed {
+        commits.restore(commit, control)?;
+    }
+    commits.judge(control);
+    Ok(commits)
+}
+
+/// The floor was written with what it describes, so a store that holds less was put together from others.
+fn check_floor(store: &Store, id: &VaultId, inner: &Inner) -> Result<(), VaultError> {
+    let Some(row) = store.get(Table::Floor, id.as_bytes())? else { return Ok(()) };
+    let floor = rows::read_floor(&row)?;
+    let whole = inner.control.covers(&floor.control) && floor.heads.iter().all(|h| inner.commits.contains(h));
+    if whole { Ok(()) } else { Err(VaultError::Row("less of a vault than its floor says")) }
+}
+
+/// The objects of one vault in the store, with some that are about to be written.
+pub struct VaultObjects<'a> {
+    pub store: &'a Store,
+    pub vault: &'a VaultId,
+    pub new: Option<&'a HashMap<Address, Vec<u8>>>,
+}
+
+impl Objects for VaultObjects<'_> {
+    fn object(&self, address: &Address) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
+        if let Some(bytes) = self.new.and_then(|n| n.get(address)) {
+            return Ok(Some(bytes.clone()));
+        }
+        let row = self.store.get(Table::Object, &pair(self.vault, address.as_bytes()))?;
+        Ok(row.map(|mut row| std::mem::take(&mut *row)))
+    }
+}

@@ -1,0 +1,511 @@
+//! What a peer is told of a vault, and what is taken from one. No key is needed for either; what this node can open it opens afterwards.
+//!
+//! Everything that arrives is verified before it is kept. A commit takes its place only when its whole tree is in the store, so what is placed can always be read and passed on.
+
+use super::entry::{Arriving, Entry, VaultObjects};
+use super::secrets::Secrets;
+use super::{VaultError, Vaults, now_ms, rows};
+use crate::store::{Batch, Table};
+use polykey_core::commit::{CommitError, SignedCommit, vouch};
+use polykey_core::control::{Applied, Control, ControlError, Role, SignedOp};
+use polykey_core::epoch::{ShapeKey, WrapRecord};
+use polykey_core::ids::{Address, CommitId, NodeId, OpId, VaultId};
+use polykey_core::seal;
+use polykey_core::sign::Signed;
+use polykey_core::tree::{self, TreeError};
+use polykey_core::wire::{Announce, MAX_INLINE, MAX_OBJECTS, MAX_RECORDS};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// Bytes of signed things in one announcement: with [`MAX_INLINE`] of objects they stay under a frame.
+const MAX_SIGNED: usize = 512 << 10;
+/// Commits that may wait for their objects; the peer tells the others again.
+const MAX_WAITING: usize = 1_024;
+/// Wraps that are kept of one vault: one each for the most members, from a few owners.
+const MAX_WRAPS: usize = 4_096;
+
+/// Heads of a vault.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SyncHeads {
+    /// Of the control log, ascending.
+    pub control_heads: Vec<OpId>,
+    /// Of the commits, ascending.
+    pub heads: Vec<CommitId>,
+}
+
+/// What a peer is known to hold of one vault: what it said, and what it was told since.
+#[derive(Default)]
+pub struct Told {
+    control: BTreeSet<OpId>,
+    commits: BTreeSet<CommitId>,
+    wraps: HashSet<Vec<u8>>,
+}
+
+impl Told {
+    /// What a peer said that it holds.
+    #[must_use]
+    pub fn new(heads: &SyncHeads) -> Told {
+        let mut told = Told::default();
+        told.heard(heads);
+        told
+    }
+
+    /// It said so again.
+    pub fn heard(&mut self, heads: &SyncHeads) {
+        self.control.extend(&heads.control_heads);
+        self.commits.extend(&heads.heads);
+    }
+}
+
+/// What came of an announcement.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received {
+    /// All of it is in place. `changed` when anything was new.
+    Done {
+        /// Something was new.
+        changed: bool,
+    },
+    /// A commit waits for its objects: pull `want` beyond `have`, store what comes, then ask again with an empty announcement.
+    NeedObjects {
+        /// The commit.
+        want: CommitId,
+        /// Commits that are here whole.
+        have: Vec<CommitId>,
+    },
+    /// Parents are missing: ask for them by id.
+    NeedRecords {
+        /// Operations.
+        ops: Vec<OpId>,
+        /// Commits.
+        commits: Vec<CommitId>,
+    },
+}
+
+impl Vaults {
+    /// Vaults of which `node` is a live member.
+    #[must_use]
+    pub fn shared_with(&self, node: &NodeId) -> BTreeSet<VaultId> {
+        let now = now_ms() / 1_000;
+        let all = self.all();
+        all.iter().filter(|e| e.read().control.state().role_of(node, now).is_some()).map(|e| e.id).collect()
+    }
+
+    /// What this node holds of a vault; `None` when it has no such vault.
+    #[must_use]
+    pub fn summary(&self, vault: &VaultId) -> Option<SyncHeads> {
+        let entry = self.entry(vault).ok()?;
+        let inner = entry.read();
+        Some(SyncHeads { control_heads: inner.control.heads(), heads: inner.heads.clone() })
+    }
+
+    /// The next announcement for a peer, empty when it has everything; `told` is what it has, and is brought up to date. Objects are in it when they fit into `inline` bytes;
+    /// a single commit whose objects do not comes without any.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn announce_for(&self, vault: &VaultId, told: &mut Told, inline: usize) -> Result<Announce, VaultError> {
+        let entry = self.entry(vault)?;
+        let mut out = Announce::default();
+        let mut room = MAX_SIGNED;
+        let (control, commits) = {
+            let inner = entry.read();
+            let known: Vec<OpId> = told.control.iter().copied().collect();
+            for op in inner.control.beyond(&known) {
+                if out.ops.len() >= MAX_RECORDS || op.bytes().len() > room {
+                    return Ok(out);
+                }
+                room -= op.bytes().len();
+                told.control.insert(op.id().into());
+                out.ops.push(op.bytes().to_vec().into());
+            }
+            for (key, wrap) in &inner.wraps {
+                let lives = inner.control.state().epochs.contains(&wrap.payload().epoch);
+                if lives && !told.wraps.contains(key) {
+                    if out.wraps.len() >= MAX_RECORDS || wrap.bytes().len() > room {
+                        return Ok(out);
+                    }
+                    room -= wrap.bytes().len();
+                    told.wraps.insert(key.clone());
+                    out.wraps.push(wrap.bytes().to_vec().into());
+                }
+            }
+            // What is placed but not durable yet is nobody's business.
+            let durable = (inner.heads != inner.commits.heads()).then(|| inner.commits.reachable(&inner.heads));
+            let known: Vec<CommitId> = told.commits.iter().copied().collect();
+            let beyond = inner.commits.beyond(&known).into_iter().filter(|id| durable.as_ref().is_none_or(|d| d.contains(id)));
+            let with_roots: Vec<_> = beyond
+                .filter_map(|id| {
+                    let header = inner.commits.get(&id)?;
+                    let before = header.parents.iter().filter_map(|p| inner.commits.get(p).map(|h| h.root)).collect::<Vec<_>>();
+                    Some((id, header.root, before))
+                })
+                .collect();
+            (inner.control.clone(), with_roots)
+        };
+        drop(control);
+        let objects = self.objects(&entry);
+        let mut space = inline.min(MAX_INLINE);
+        let mut sent: HashSet<Address> = HashSet::new();
+        for (id, root, before) in commits {
+            let bytes = self.commit_bytes(vault, &id)?;
+            let new: Vec<Address> = tree::difference(&objects, &before, &root)?.into_iter().filter(|a| !sent.contains(a)).collect();
+            let new = self.fitting(vault, &new, space, out.objects.len())?;
+            let full = out.commits.len() >= MAX_RECORDS || bytes.len() > room;
+            match new {
+                Some(new) if !full => {
+                    space -= new.iter().map(|(_, o)| o.len()).sum::<usize>();
+                    for (address, object) in new {
+                        sent.insert(address);
+                        out.objects.push(object.into());
+                    }
+                }
+                // Alone and too large: the peer pulls its objects.
+                None if out.commits.is_empty() && !full => {
+                    told.commits.insert(id);
+                    out.commits.push(bytes.into());
+                    return Ok(out);
+                }
+                _ => return Ok(out),
+            }
+            room -= bytes.len();
+            told.commits.insert(id);
+            out.commits.push(bytes.into());
+        }
+        Ok(out)
+    }
+
+    /// Objects, if they fit into `space` bytes and into an announcement that has `already` some.
+    fn fitting(&self, vault: &VaultId, addresses: &[Address], space: usize, already: usize) -> Result<Option<Vec<(Address, Vec<u8>)>>, VaultError> {
+        if already + addresses.len() > MAX_OBJECTS {
+            return Ok(None);
+        }
+        let mut out = Vec::with_capacity(addresses.len());
+        let mut total = 0;
+        for address in addresses {
+            let object = self.object(vault, address)?.ok_or(TreeError::Missing(*address))?;
+            total += object.len();
+            if total > space {
+                return Ok(None);
+            }
+            out.push((*address, object));
+        }
+        Ok(Some(out))
+    }
+
+    /// Takes an announcement from `from`. A vault that is not here yet is taken when `admit` says that this sender may bring one and its log makes this node a member.
+    ///
+    /// # Errors
+    /// `NotFound` for a vault that is not here and not taken; `Peer` for bytes that the sender could have known to be wrong.
+    pub async fn receive(&self, from: &NodeId, vault: &VaultId, announce: Announce, admit: bool) -> Result<Received, VaultError> {
+        let ops = parse::<polykey_core::control::Op>(&announce.ops)?;
+        let entry = match self.entry(vault) {
+            Ok(entry) => entry,
+            Err(_) if admit => {
+                let Some(entry) = self.take_in(vault, &ops).await? else { return Err(VaultError::NotFound) };
+                tracing::info!(vault = %vault.short(), from = %from.short(), "a vault was shared with this node");
+                entry
+            }
+            Err(e) => return Err(e),
+        };
+        let _one_writer = entry.writing.lock().await;
+        let mut step = Step::new(&entry);
+        let missing_ops = step.take_ops(&ops)?;
+        step.take_wraps(parse::<WrapRecord>(&announce.wraps)?)?;
+        step.take_objects(announce.objects)?;
+        let missing_commits = step.take_commits(parse(&announce.commits)?, &self.store)?;
+        let result = step.finish(self).await?;
+        if !missing_ops.is_empty() || !missing_commits.is_empty() {
+            return Ok(Received::NeedRecords { ops: missing_ops, commits: missing_commits });
+        }
+        Ok(result)
+    }
+
+    /// Makes an entry for a vault whose log grants this node a role.
+    async fn take_in(&self, vault: &VaultId, ops: &[SignedOp]) -> Result<Option<Arc<Entry>>, VaultError> {
+        let Some(first) = ops.first() else { return Ok(None) };
+        let mut control = Control::new(first).map_err(|e| VaultError::Peer(e.to_string()))?;
+        if control.vault() != *vault {
+            return Err(VaultError::Peer("a control log of another vault".to_owned()));
+        }
+        for op in &ops[1..] {
+            match control.apply(op) {
+                Ok(_) | Err(ControlError::MissingParents(_) | ControlError::NeedsUpgrade(_)) => {}
+                Err(e) => return Err(VaultError::Peer(e.to_string())),
+            }
+        }
+        if control.state().role_of(&self.me, now_ms() / 1_000).is_none() {
+            return Ok(None);
+        }
+        let mut batch = Batch::default();
+        rows::put_vault(&mut batch, vault, None, None);
+        for (at, op) in control.ops().enumerate() {
+            rows::put_op(&mut batch, vault, at, op.bytes());
+        }
+        let entry = Entry::new(*vault, None, control, Secrets::default());
+        rows::put_floor(&mut batch, vault, &entry.read().floor(&self.me));
+        self.store.commit(batch).await?;
+        let entry = self.insert(entry)?;
+        self.tell(vault);
+        Ok(Some(entry))
+    }
+
+    /// Stores objects that were asked for; others are passed over. Gives how many it kept.
+    ///
+    /// # Errors
+    /// `Peer` for bytes that are no object.
+    pub async fn store_objects(&self, vault: &VaultId, objects: Vec<Vec<u8>>) -> Result<usize, VaultError> {
+        let entry = self.entry(vault)?;
+        let mut batch = Batch::default();
+        let mut kept = Vec::new();
+        {
+            let mut inner = entry.write();
+            for bytes in objects {
+                let header = seal::header(&bytes).map_err(|e| VaultError::Peer(e.to_string()))?;
+                let address = seal::address(&bytes);
+                if !inner.arriving.wanted.remove(&address) {
+                    continue;
+                }
+                for below in header.refs {
+                    if !self.store.has(Table::Object, &rows::pair(vault, below.as_bytes()))? {
+                        inner.arriving.wanted.insert(below);
+                    }
+                }
+                kept.push(address);
+                rows::put_object(&mut batch, vault, &address, bytes);
+            }
+        }
+        self.store.commit(batch).await?;
+        Ok(kept.len())
+    }
+
+    /// Addresses of the objects that `want` has beyond those of `have`, parents first; a commit in `have` that is not here counts as empty.
+    ///
+    /// # Errors
+    /// `NoSuch` when `want` is not here.
+    pub fn pull(&self, vault: &VaultId, have: &[CommitId], want: &CommitId) -> Result<Vec<Address>, VaultError> {
+        let entry = self.entry(vault)?;
+        let (roots, root) = {
+            let inner = entry.read();
+            let root = inner.commits.get(want).map(|h| h.root).ok_or_else(|| VaultError::NoSuch(want.to_string()))?;
+            (have.iter().filter_map(|c| inner.commits.get(c).map(|h| h.root)).collect::<Vec<_>>(), root)
+        };
+        Ok(tree::difference(&self.objects(&entry), &roots, &root)?)
+    }
+
+    /// One sealed object, if it is here.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn object(&self, vault: &VaultId, address: &Address) -> Result<Option<Vec<u8>>, VaultError> {
+        let row = self.store.get(Table::Object, &rows::pair(vault, address.as_bytes()))?;
+        Ok(row.map(|mut r| std::mem::take(&mut *r)))
+    }
+
+    /// Signed operations and commits by id, parents first; what is not here is left out.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn records(&self, vault: &VaultId, ops: &[OpId], commits: &[CommitId]) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>), VaultError> {
+        let entry = self.entry(vault)?;
+        let inner = entry.read();
+        let found = inner.control.ops().filter(|op| ops.contains(&op.id().into())).map(|op| op.bytes().to_vec()).collect();
+        let durable = inner.commits.reachable(&inner.heads);
+        let known: Vec<CommitId> = inner.commits.iter().map(|(id, _)| *id).filter(|id| commits.contains(id) && durable.contains(id)).collect();
+        drop(inner);
+        let commits = known.iter().map(|id| self.commit_bytes(vault, id)).collect::<Result<_, _>>()?;
+        Ok((found, commits))
+    }
+}
+
+fn parse<T: polykey_core::sign::Payload>(records: &[minicbor::bytes::ByteVec]) -> Result<Vec<Signed<T>>, VaultError> {
+    records.iter().map(|bytes| Signed::parse(bytes).map_err(|e| VaultError::Peer(e.to_string()))).collect()
+}
+
+/// One announcement being taken in: everything is prepared beside the entry, written as one batch, and only then visible.
+struct Step<'e> {
+    entry: &'e Entry,
+    batch: Batch,
+    control: Control,
+    new_ops: bool,
+    wraps: Vec<(Vec<u8>, Signed<WrapRecord>)>,
+    objects: HashMap<Address, Vec<u8>>,
+    placed: Vec<CommitId>,
+    waits: Option<(CommitId, Vec<CommitId>)>,
+}
+
+impl<'e> Step<'e> {
+    fn new(entry: &'e Entry) -> Step<'e> {
+        let control = Control::clone(&entry.read().control);
+        Step { entry, batch: Batch::default(), control, new_ops: false, wraps: Vec::new(), objects: HashMap::new(), placed: Vec::new(), waits: None }
+    }
+
+    /// Takes operations. Gives those that are missing before the rest can follow.
+    fn take_ops(&mut self, ops: &[SignedOp]) -> Result<Vec<OpId>, VaultError> {
+        let mut missing = BTreeSet::new();
+        for op in ops {
+            let at = self.control.len();
+            match self.control.apply(op) {
+                Ok(Applied::Known) => continue,
+                Ok(_) => {}
+                Err(ControlError::NeedsUpgrade(id)) => {
+                    tracing::warn!(vault = %self.entry.id.short(), op = %id.short(), "this vault uses what this version does not know: read-only until polykey is upgraded");
+                    // Numbers of operations that are evaluated leave no gap for it: it stands behind them all.
+                    rows::put_op(&mut self.batch, &self.entry.id, usize::from(u16::MAX) + at, op.bytes());
+                    continue;
+                }
+                Err(ControlError::MissingParents(ids)) => {
+                    missing.extend(ids);
+                    continue;
+                }
+                Err(e) => return Err(VaultError::Peer(e.to_string())),
+            }
+            self.new_ops = true;
+            rows::put_op(&mut self.batch, &self.entry.id, at, op.bytes());
+        }
+        Ok(missing.into_iter().filter(|id| !self.control.contains(id)).take(MAX_RECORDS).collect())
+    }
+
+    /// Takes wraps of known epochs by members; others are passed over.
+    fn take_wraps(&mut self, wraps: Vec<Signed<WrapRecord>>) -> Result<(), VaultError> {
+        for wrap in wraps {
+            let w = wrap.payload();
+            if w.version != 1 || w.vault != self.entry.id {
+                return Err(VaultError::Peer("a wrap of another vault".to_owned()));
+            }
+            wrap.verify(&w.from).map_err(|e| VaultError::Peer(e.to_string()))?;
+            let key = [w.vault.as_ref(), w.epoch.as_ref(), w.to.as_ref(), w.from.as_ref()].concat();
+            let inner = self.entry.read();
+            let useful = self.control.epoch(&w.epoch).is_some() && self.control.ever(&self.control.heads(), &w.from, Role::Reader);
+            if useful && !inner.wraps.contains_key(&key) && inner.wraps.len() + self.wraps.len() < MAX_WRAPS {
+                rows::put_wrap(&mut self.batch, w, wrap.bytes());
+                drop(inner);
+                self.wraps.push((key, wrap));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_objects(&mut self, objects: Vec<minicbor::bytes::ByteVec>) -> Result<(), VaultError> {
+        for bytes in objects {
+            seal::header(&bytes).map_err(|e| VaultError::Peer(e.to_string()))?;
+            self.objects.insert(seal::address(&bytes), bytes.into());
+        }
+        Ok(())
+    }
+
+    /// Places the commits whose trees are whole, with those that waited before. Gives parents that are missing.
+    fn take_commits(&mut self, commits: Vec<SignedCommit>, store: &crate::store::Store) -> Result<Vec<CommitId>, VaultError> {
+        let mut queue = std::mem::take(&mut self.entry.write().arriving.commits);
+        for commit in commits {
+            let known = queue.iter().any(|q| q.id() == commit.id());
+            if !known && queue.len() < MAX_WAITING {
+                queue.push_back(commit);
+            }
+        }
+        let mut missing = BTreeSet::new();
+        while let Some(commit) = queue.pop_front() {
+            let id = CommitId::from(commit.id());
+            let mut inner = self.entry.write();
+            if inner.commits.contains(&id) {
+                continue;
+            }
+            let parents = &commit.payload().parents;
+            let unknown: Vec<CommitId> = parents.iter().filter(|p| !inner.commits.contains(p)).copied().collect();
+            if !unknown.is_empty() {
+                missing.extend(unknown);
+                continue;
+            }
+            let roots: Vec<Address> = parents.iter().filter_map(|p| inner.commits.get(p).map(|h| h.root)).collect();
+            let objects = VaultObjects { store, vault: &self.entry.id, new: Some(&self.objects) };
+            let absent = match tree::missing(&objects, &roots, &commit.payload().root) {
+                Ok(absent) => absent,
+                Err(TreeError::Store(_, e)) => return Err(VaultError::Peer(e.to_string())),
+                Err(e) => {
+                    // The author's fault, not the sender's, who has no key to look inside.
+                    tracing::warn!(vault = %self.entry.id.short(), version = %id.short(), error = %e, "a version with a malformed tree: not taken");
+                    continue;
+                }
+            };
+            if !absent.is_empty() {
+                // Nothing is fetched for a commit that nobody vouches for.
+                vouch(&commit, &self.control, |_| true).map_err(judge)?;
+                self.waits = Some((id, parents.clone()));
+                queue.push_front(commit);
+                inner.arriving = Arriving { commits: std::mem::take(&mut queue), wanted: absent.into_iter().collect() };
+                // What came inline is kept: the rest of the tree follows.
+                break;
+            }
+            match inner.commits.accept(&commit, &self.control, now_ms()) {
+                Ok(_) => {
+                    rows::put_commit(&mut self.batch, &self.entry.id, &id, commit.bytes());
+                    self.placed.push(id);
+                }
+                Err(CommitError::Future { .. }) => tracing::warn!(vault = %self.entry.id.short(), version = %id.short(), "a version dated in the future is held back"),
+                Err(e) => return Err(judge(e)),
+            }
+        }
+        Ok(missing.into_iter().take(MAX_RECORDS).collect())
+    }
+
+    /// Writes everything as one batch, then makes it visible.
+    async fn finish(mut self, vaults: &Vaults) -> Result<Received, VaultError> {
+        let id = self.entry.id;
+        let (secrets, shape, heads, floor) = {
+            let mut inner = self.entry.write();
+            let wraps: Vec<Signed<WrapRecord>> = inner.wraps.values().map(|w| Signed::clone(w)).chain(self.wraps.iter().map(|(_, w)| w.clone())).collect();
+            let look = self.new_ops || !self.wraps.is_empty() || !inner.secrets.complete(&self.control);
+            let (shape, secrets) = if look { inner.secrets.found(&self.control, &wraps, &vaults.key) } else { (None, Vec::new()) };
+            if self.new_ops {
+                inner.commits.judge(&self.control);
+            }
+            let heads = inner.commits.heads();
+            let mut floor = inner.floor(&vaults.me);
+            floor.heads.clone_from(&heads);
+            floor.control = self.control.heads();
+            (secrets, shape, heads, floor)
+        };
+        for secret in &secrets {
+            rows::put_secret(&mut self.batch, &id, secret);
+        }
+        if let Some(shape) = &shape {
+            let name = self.entry.read().name.clone();
+            rows::put_vault(&mut self.batch, &id, name.as_deref(), Some(shape));
+        }
+        for (address, bytes) in self.objects.drain() {
+            rows::put_object(&mut self.batch, &id, &address, bytes);
+        }
+        let changed = self.new_ops || !self.wraps.is_empty() || !self.placed.is_empty() || !secrets.is_empty();
+        if changed {
+            rows::put_floor(&mut self.batch, &id, &floor);
+        }
+        vaults.store.commit(std::mem::take(&mut self.batch)).await?;
+        {
+            let mut inner = self.entry.write();
+            inner.control = Arc::new(self.control);
+            inner.heads = heads;
+            for (key, wrap) in self.wraps {
+                inner.wraps.insert(key, Arc::new(wrap));
+            }
+            if !secrets.is_empty() || shape.is_some() {
+                let shape = shape.as_ref().map(|s| ShapeKey::new(Zeroizing::new(*s.expose())));
+                inner.secrets = Arc::new(inner.secrets.with(shape, &secrets));
+            }
+        }
+        if changed {
+            vaults.tell(&id);
+        }
+        Ok(match self.waits {
+            Some((want, have)) => Received::NeedObjects { want, have },
+            None => Received::Done { changed },
+        })
+    }
+}
+
+/// A commit that its sender could have judged as well is the sender's fault.
+fn judge(e: CommitError) -> VaultError {
+    match e {
+        CommitError::MissingOps(_) | CommitError::MissingParents(_) | CommitError::Future { .. } => VaultError::Commit(e),
+        other => VaultError::Peer(other.to_string()),
+    }
+}

@@ -1,0 +1,195 @@
+//! Who is a member: grant, revoke, members.
+
+use super::{VaultError, Vaults, now_ms, random, rows};
+use crate::store::Batch;
+use polykey_core::control::{Caveat, Control, Role, SignedOp, Target};
+use polykey_core::epoch::{self, BOX, Boxed, EpochRecord, EpochSecret, Place, WrapRecord};
+use polykey_core::ids::{NodeId, OpId, VaultId};
+use polykey_core::path;
+use polykey_core::sign::Signed;
+use polykey_core::tree::Tree;
+use std::sync::Arc;
+
+/// What a grant did.
+#[derive(Clone, Copy, Debug)]
+pub struct Granted {
+    /// The operation.
+    pub grant: OpId,
+    /// The same grant was in force before: nothing was written.
+    pub unchanged: bool,
+}
+
+/// What a removal did.
+#[derive(Debug)]
+pub struct Revoked {
+    /// Secrets that the removed node could read: they should be rotated.
+    pub rotate: Vec<String>,
+}
+
+/// One member.
+#[derive(Clone, Debug)]
+pub struct MemberInfo {
+    /// The node.
+    pub node: NodeId,
+    /// What it may do.
+    pub role: Role,
+    /// Unix seconds after which it is none.
+    pub expires: Option<u64>,
+    /// What its owner lets it hand to pods.
+    pub caveat: Option<Caveat>,
+}
+
+impl Vaults {
+    /// Makes `node` a member and wraps the vault's keys for it. It need not be connected, or ever have been.
+    ///
+    /// # Errors
+    /// `Role` when this node is no owner; `Wider` when the node has a role or a reach that this grant would not narrow.
+    pub async fn grant(&self, vault: &VaultId, node: NodeId, role: Role, expires: Option<u64>, caveat: Option<Caveat>) -> Result<Granted, VaultError> {
+        let entry = self.entry(vault)?;
+        let _one_writer = entry.writing.lock().await;
+        self.need_role(&entry, Role::Owner)?;
+        let (mut control, secrets, mut wraps) = {
+            let inner = entry.read();
+            (Control::clone(&inner.control), inner.secrets.clone(), Vec::new())
+        };
+        if control.needs_upgrade().is_some() {
+            return Err(VaultError::NeedsUpgrade);
+        }
+        let wanted = (role, expires, caveat.clone());
+        if let Some(same) = grants_of(&control, &node).find(|g| (g.role, g.expires, g.caveat.clone()) == wanted) {
+            return Ok(Granted { grant: same.id, unchanged: true });
+        }
+        // Grants add up, so a narrower one beside a wider one would change nothing.
+        let wider = grants_of(&control, &node).any(|g| g.role >= role && g.expires.is_none() && g.caveat.is_none());
+        if wider {
+            return Err(VaultError::Wider);
+        }
+        let op = SignedOp::sign(control.grant(self.me, node, role, 0, expires, caveat), &self.key);
+        let at = control.len();
+        control.apply(&op)?;
+        if role >= Role::Reader {
+            for live in &control.state().epochs {
+                let secret = secrets.secret(live).ok_or(VaultError::Pending)?;
+                let shape = secrets.shape().ok_or(VaultError::Pending)?;
+                let place = Place { vault, epoch: live, to: &node, from: &self.me };
+                let wrapped = epoch::wrap(place, shape, &[secret], &random()?)?;
+                let record = WrapRecord { version: 1, vault: *vault, epoch: *live, to: node, from: self.me, enc: wrapped.enc, sealed: wrapped.sealed };
+                wraps.push(Signed::sign(record, &self.key));
+            }
+        }
+        let mut batch = Batch::default();
+        rows::put_op(&mut batch, vault, at, op.bytes());
+        for wrap in &wraps {
+            rows::put_wrap(&mut batch, wrap.payload(), wrap.bytes());
+        }
+        let mut floor = entry.read().floor(&self.me);
+        floor.control = control.heads();
+        rows::put_floor(&mut batch, vault, &floor);
+        self.store.commit(batch).await?;
+        {
+            let mut inner = entry.write();
+            inner.control = Arc::new(control);
+            for wrap in wraps {
+                let w = wrap.payload();
+                let key = [w.vault.as_ref(), w.epoch.as_ref(), w.to.as_ref(), w.from.as_ref()].concat();
+                inner.wraps.insert(key, Arc::new(wrap));
+            }
+        }
+        self.tell(vault);
+        Ok(Granted { grant: OpId::from(op.id()), unchanged: false })
+    }
+
+    /// Removes a member. When it could read, a new epoch begins in the same operation: what is sealed from now on it cannot open.
+    ///
+    /// # Errors
+    /// `Role` when this node is no owner, `NoSuch` when the node is no member, `Control` when it is the last owner.
+    pub async fn revoke(&self, vault: &VaultId, node: NodeId) -> Result<Revoked, VaultError> {
+        let entry = self.entry(vault)?;
+        let _one_writer = entry.writing.lock().await;
+        self.need_role(&entry, Role::Owner)?;
+        let (mut control, secrets, heads) = {
+            let inner = entry.read();
+            (Control::clone(&inner.control), inner.secrets.clone(), inner.heads.clone())
+        };
+        if !control.state().members.contains_key(&node) {
+            return Err(VaultError::NoSuch(format!("member {}", node.short())));
+        }
+        let rotate = self.readable_by(&entry, &control, &node)?;
+        let target = Target::Node(node);
+        let secret = EpochSecret::new(random()?);
+        let record = if control.needs_epoch(&target) { Some(self.next_epoch(&control, &secrets, &secret, &target)?) } else { None };
+        let with_epoch = record.is_some();
+        let op = SignedOp::sign(control.revoke(self.me, target, heads, record)?, &self.key);
+        let at = control.len();
+        control.apply(&op)?;
+        let mut batch = Batch::default();
+        rows::put_op(&mut batch, vault, at, op.bytes());
+        let new = if with_epoch { std::slice::from_ref(&secret) } else { &[] };
+        for secret in new {
+            rows::put_secret(&mut batch, vault, secret);
+        }
+        let mut floor = entry.read().floor(&self.me);
+        floor.control = control.heads();
+        rows::put_floor(&mut batch, vault, &floor);
+        self.store.commit(batch).await?;
+        {
+            let mut inner = entry.write();
+            inner.secrets = Arc::new(secrets.with(None, new));
+            inner.commits.judge(&control);
+            inner.heads = inner.commits.heads();
+            inner.control = Arc::new(control);
+        }
+        self.tell(vault);
+        Ok(Revoked { rotate })
+    }
+
+    /// The members, ascending by id.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn members(&self, vault: &VaultId) -> Result<Vec<MemberInfo>, VaultError> {
+        let entry = self.entry(vault)?;
+        let inner = entry.read();
+        let now = now_ms() / 1_000;
+        let info = |(node, member): (&NodeId, &polykey_core::control::Member)| {
+            let grant = member.grants.iter().filter(|g| g.holds(now)).max_by_key(|g| g.role)?;
+            Some(MemberInfo { node: *node, role: grant.role, expires: grant.expires, caveat: grant.caveat.clone() })
+        };
+        Ok(inner.control.state().members.iter().filter_map(info).collect())
+    }
+
+    /// Paths that a member can read: all of them, or what its caveats admit.
+    fn readable_by(&self, entry: &super::entry::Entry, control: &Control, node: &NodeId) -> Result<Vec<String>, VaultError> {
+        let grants: Vec<_> = control.state().reading_grants(node, now_ms() / 1_000).cloned().collect();
+        let Ok(Some(reading)) = self.reading(entry, None) else { return Ok(Vec::new()) };
+        let objects = self.objects(entry);
+        let all = Tree::new(&objects, &*reading.secrets, entry.id, reading.root).range("")?;
+        let admits = |path: &str| {
+            grants.iter().any(|g| g.caveat.as_ref().is_none_or(|c| c.paths.is_empty() || c.paths.iter().any(|rule| path::covers(rule, path))))
+        };
+        Ok(all.into_iter().map(|(p, _)| p).filter(|p| admits(p)).collect())
+    }
+
+    /// The epoch that follows all that live, with its envelopes for whoever stays.
+    fn next_epoch(&self, control: &Control, secrets: &super::secrets::Secrets, secret: &EpochSecret, target: &Target) -> Result<EpochRecord, VaultError> {
+        let shape = secrets.shape().ok_or(VaultError::Pending)?;
+        let mut before = Vec::new();
+        for (index, live) in control.state().epochs.iter().enumerate() {
+            let old = secrets.secret(live).ok_or(VaultError::Pending)?;
+            let index = u8::try_from(index).map_err(|_| VaultError::Row("more epochs than boxes"))?;
+            let sealed: [u8; BOX] = secret.box_before(index, old);
+            before.push(Boxed { epoch: *live, sealed: sealed.into() });
+        }
+        let (vault, id) = (control.vault(), secret.id());
+        let mut wraps = Vec::new();
+        for to in control.state_without(target).readers(now_ms() / 1_000) {
+            let place = Place { vault: &vault, epoch: &id, to: &to, from: &self.me };
+            wraps.push(epoch::wrap(place, shape, &[secret], &random()?)?);
+        }
+        Ok(EpochRecord { commitment: secret.commitment().into(), before, wraps })
+    }
+}
+
+fn grants_of<'a>(control: &'a Control, node: &NodeId) -> impl Iterator<Item = &'a polykey_core::control::Grant> {
+    control.state().members.get(node).map_or(&[][..], |m| &m.grants).iter()
+}

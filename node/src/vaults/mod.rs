@@ -1,0 +1,371 @@
+//! The vaults of this node: made, read, written, shared, received from peers and served to workloads.
+//!
+//! Every change is one batch: objects, signed things, secrets and the floor together. It is durable before it is visible, announced or served. Reading takes no lock longer
+//! than it takes to copy a root.
+//!
+//! | file | is |
+//! |---|---|
+//! | `entry` | one vault in memory, and how it comes back from the store |
+//! | `rows` | what its rows hold |
+//! | `secrets` | shape key and epoch secrets, and how they are found in the log |
+//! | `contents` | read, list, log, write |
+//! | `members` | grant, revoke, members |
+//! | `exchange` | what peers are told and what is taken from them |
+//! | `serve` | what workloads get |
+
+mod contents;
+mod entry;
+mod exchange;
+mod members;
+mod rows;
+mod secrets;
+mod serve;
+
+pub use contents::{Edited, Listed, Listing, VersionInfo};
+pub use exchange::{Received, SyncHeads, Told};
+pub use members::{Granted, MemberInfo, Revoked};
+pub use serve::{Served, ServedFile};
+
+use crate::store::{Batch, Store, StoreError, Table};
+use entry::Entry;
+use polykey_core::commit::CommitError;
+use polykey_core::control::{ControlError, Role};
+use polykey_core::ids::{CommitId, NodeId, VaultId};
+use polykey_core::keys::RootKey;
+use polykey_core::tree::TreeError;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::broadcast;
+
+/// The most vaults of one node.
+pub const MAX_VAULTS: usize = 10_000;
+/// The longest petname, in bytes: it stands in listings and on command lines.
+const MAX_NAME: usize = 128;
+/// Changes that a slow subscriber may be behind before it must look at everything again.
+const CHANGES: usize = 1_024;
+
+/// Something of a vault changed, and the disk has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Which.
+    pub vault: VaultId,
+}
+
+/// How a vault stands on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VaultState {
+    /// Contents are here and can be read (or carried, by a mirror).
+    Ok,
+    /// Granted, but the contents or their key are not here yet.
+    Pending,
+    /// Several versions stand side by side.
+    Diverged,
+    /// Somebody used what this version of the program does not know: read-only.
+    NeedsUpgrade,
+}
+
+impl VaultState {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            VaultState::Ok => "ok",
+            VaultState::Pending => "pending",
+            VaultState::Diverged => "diverged",
+            VaultState::NeedsUpgrade => "needs-upgrade",
+        }
+    }
+}
+
+/// A vault in a listing.
+#[derive(Clone, Debug)]
+pub struct VaultSummary {
+    /// Its id.
+    pub id: VaultId,
+    /// Its petname on this node.
+    pub name: Option<String>,
+    /// What this node may do; `None` once it was removed.
+    pub role: Option<Role>,
+    /// The version that is shown.
+    pub version: Option<CommitId>,
+    /// Who committed it.
+    pub author: Option<NodeId>,
+    /// When, unix milliseconds.
+    pub committed_ms: Option<u64>,
+    /// Live owners.
+    pub owners: Vec<NodeId>,
+    /// Live members.
+    pub members: u32,
+    /// How it stands.
+    pub state: VaultState,
+}
+
+/// Why something of a vault could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// No such vault, or none for the asker: one answer for both.
+    #[error("no such vault, or it is not shared with you")]
+    NotFound,
+    /// No such path or version in it.
+    #[error("{0} is not there")]
+    NoSuch(String),
+    /// A version prefix that several versions have.
+    #[error("{0} is the beginning of several versions")]
+    Ambiguous(String),
+    /// The name cannot be one.
+    #[error("a vault cannot be called that: {0}")]
+    Name(&'static str),
+    /// The name is another vault's.
+    #[error("there is a vault of that name already")]
+    NameTaken,
+    /// More than [`MAX_VAULTS`].
+    #[error("a node has at most {MAX_VAULTS} vaults")]
+    TooMany,
+    /// This node is not an owner, a writer, or a reader.
+    #[error("this device is {found} of the vault; that takes {needed}")]
+    Role {
+        /// What it is.
+        found: &'static str,
+        /// What it would have to be.
+        needed: &'static str,
+    },
+    /// The vault moved on since the version that the writer saw.
+    #[error("the vault is at another version than {expected}")]
+    Moved {
+        /// What the writer saw.
+        expected: CommitId,
+        /// What it is.
+        found: Option<CommitId>,
+    },
+    /// Several versions stand side by side.
+    #[error("several versions of this vault stand side by side")]
+    Diverged,
+    /// Granted, but not here yet.
+    #[error("the vault's contents have not arrived yet")]
+    Pending,
+    /// Somebody used what this version does not know.
+    #[error("the vault uses something that this version does not know")]
+    NeedsUpgrade,
+    /// A grant that an existing wider one makes meaningless.
+    #[error("that node has wider access already")]
+    Wider,
+    /// Bytes that the peer who sent them could have known to be wrong.
+    #[error("the peer sent what it must have known to be wrong: {0}")]
+    Peer(String),
+    /// A control operation.
+    #[error("cannot change who is a member")]
+    Control(#[from] ControlError),
+    /// A commit.
+    #[error("cannot commit")]
+    Commit(#[from] CommitError),
+    /// A tree.
+    #[error("cannot read or write the contents")]
+    Tree(#[from] TreeError),
+    /// A secret.
+    #[error("cannot make the vault's keys")]
+    Epoch(#[from] polykey_core::epoch::EpochError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A row that is whole but holds something else than it should.
+    #[error("the store holds something that this version cannot read: {0}")]
+    Row(&'static str),
+    /// The operating system gave no randomness.
+    #[error("the operating system gave no randomness")]
+    Randomness,
+}
+
+/// The vaults of a node.
+pub struct Vaults {
+    store: Arc<Store>,
+    key: RootKey,
+    me: NodeId,
+    recovery: Option<NodeId>,
+    entries: RwLock<BTreeMap<VaultId, Arc<Entry>>>,
+    changed: broadcast::Sender<Changed>,
+}
+
+impl Vaults {
+    /// Loads every vault from the store. `recovery` is the public half of this node's recovery key: vaults that it makes can be taken back with the words.
+    ///
+    /// # Errors
+    /// When the store fails or a row is damaged: then nothing is served rather than something wrong.
+    pub fn open(store: Arc<Store>, key: RootKey, recovery: Option<[u8; 32]>) -> Result<Arc<Vaults>, VaultError> {
+        let me = key.node_id();
+        let mut entries = BTreeMap::new();
+        for row in store.scan(Table::Vault, b"") {
+            let (id, row) = row?;
+            let id = VaultId::try_from(id.as_slice()).map_err(|_| VaultError::Row("a vault's key"))?;
+            entries.insert(id, Arc::new(Entry::load(&store, id, &row)?));
+        }
+        let changed = broadcast::channel(CHANGES).0;
+        Ok(Arc::new(Vaults { store, key, me, recovery: recovery.map(NodeId::from), entries: RwLock::new(entries), changed }))
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn me(&self) -> NodeId {
+        self.me
+    }
+
+    /// Told of every change, once the disk has it. Lagging means: look at everything again.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Changed> {
+        self.changed.subscribe()
+    }
+
+    /// All vaults, by name, then id.
+    #[must_use]
+    pub fn list(&self) -> Vec<VaultSummary> {
+        let mut all: Vec<VaultSummary> = self.all().iter().map(|e| self.summarise(e)).collect();
+        all.sort_by(|a, b| (a.name.is_none(), &a.name, a.id).cmp(&(b.name.is_none(), &b.name, b.id)));
+        all
+    }
+
+    /// One vault.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn summary_of(&self, vault: &VaultId) -> Result<VaultSummary, VaultError> {
+        Ok(self.summarise(&*self.entry(vault)?))
+    }
+
+    /// Finds a vault by its petname, its id, or a unique beginning of its id of at least six characters.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Ambiguous`.
+    pub fn resolve(&self, text: &str) -> Result<VaultId, VaultError> {
+        let all = self.all();
+        if let Some(named) = all.iter().find(|e| e.read().name.as_deref() == Some(text)) {
+            return Ok(named.id);
+        }
+        if let Ok(id) = text.parse::<VaultId>() {
+            return self.entry(&id).map(|e| e.id);
+        }
+        let long_enough = text.len() >= 6 && text.starts_with('z');
+        let mut found = all.iter().filter(|e| long_enough && e.id.to_string().starts_with(text));
+        match (found.next(), found.next()) {
+            (Some(one), None) => Ok(one.id),
+            (Some(_), Some(_)) => Err(VaultError::Ambiguous(text.to_owned())),
+            (None, _) => Err(VaultError::NotFound),
+        }
+    }
+
+    /// Gives a vault another petname on this node.
+    ///
+    /// # Errors
+    /// When the name cannot be one or is taken.
+    pub async fn rename(&self, vault: &VaultId, name: &str) -> Result<(), VaultError> {
+        let entry = self.entry(vault)?;
+        let _one_writer = entry.writing.lock().await;
+        self.check_name(name, Some(vault))?;
+        let mut batch = Batch::default();
+        rows::put_vault(&mut batch, vault, Some(name), entry.read().secrets.shape());
+        self.store.commit(batch).await?;
+        entry.write().name = Some(name.to_owned());
+        self.tell(vault);
+        Ok(())
+    }
+
+    fn check_name(&self, name: &str, except: Option<&VaultId>) -> Result<(), VaultError> {
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err(VaultError::Name("a name has 1 to 128 bytes"));
+        }
+        if name.contains(['/', ':']) || name.chars().any(char::is_control) || name.trim() != name {
+            return Err(VaultError::Name("no slash, colon or control character, and no space at its ends"));
+        }
+        if name.parse::<VaultId>().is_ok() {
+            return Err(VaultError::Name("that is a vault's id"));
+        }
+        let taken = self.all().iter().any(|e| Some(&e.id) != except && e.read().name.as_deref() == Some(name));
+        if taken { Err(VaultError::NameTaken) } else { Ok(()) }
+    }
+
+    fn summarise(&self, entry: &Entry) -> VaultSummary {
+        let inner = entry.read();
+        let state = inner.control.state();
+        let shown = inner.shown();
+        let header = shown.and_then(|id| inner.commits.get(&id));
+        let role = state.role_of(&self.me, now_ms() / 1_000);
+        let readable = role.is_none_or(|r| r < Role::Reader) || inner.secrets.complete(&inner.control);
+        let stands = if inner.control.needs_upgrade().is_some() {
+            VaultState::NeedsUpgrade
+        } else if inner.heads.len() > 1 {
+            VaultState::Diverged
+        } else if !readable || (shown.is_none() && inner.awaits_contents()) {
+            VaultState::Pending
+        } else {
+            VaultState::Ok
+        };
+        VaultSummary {
+            id: entry.id,
+            name: inner.name.clone(),
+            role,
+            version: shown,
+            author: header.map(|h| h.author),
+            committed_ms: header.map(|h| h.time_ms),
+            owners: state.owners(),
+            members: u32::try_from(state.members.len()).unwrap_or(u32::MAX),
+            state: stands,
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Entry>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn entry(&self, vault: &VaultId) -> Result<Arc<Entry>, VaultError> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.get(vault).cloned().ok_or(VaultError::NotFound)
+    }
+
+    fn insert(&self, entry: Entry) -> Result<Arc<Entry>, VaultError> {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= MAX_VAULTS {
+            return Err(VaultError::TooMany);
+        }
+        Ok(entries.entry(entry.id).or_insert_with(|| Arc::new(entry)).clone())
+    }
+
+    fn tell(&self, vault: &VaultId) {
+        self.changed.send(Changed { vault: *vault }).ok();
+    }
+
+    /// This node's role, or an error that says what would be needed.
+    fn need_role(&self, entry: &Entry, needed: Role) -> Result<(), VaultError> {
+        let found = entry.read().control.state().role_of(&self.me, now_ms() / 1_000);
+        if found >= Some(needed) {
+            return Ok(());
+        }
+        let word = |role: Option<Role>| match role {
+            Some(Role::Mirror) => "a mirror",
+            Some(Role::Reader) => "a reader",
+            Some(Role::Writer) => "a writer",
+            Some(Role::Owner) => "an owner",
+            None => "no member",
+        };
+        Err(VaultError::Role { found: word(found), needed: word(Some(needed)) })
+    }
+
+    /// The nodes that are members of any vault.
+    #[must_use]
+    pub fn members_of_all(&self) -> BTreeSet<NodeId> {
+        self.all().iter().flat_map(|e| e.read().control.state().members.keys().copied().collect::<Vec<_>>()).filter(|n| *n != self.me).collect()
+    }
+}
+
+/// Unix milliseconds by this machine's clock.
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Fresh random bytes.
+fn random<const N: usize>() -> Result<zeroize::Zeroizing<[u8; N]>, VaultError> {
+    let mut bytes = zeroize::Zeroizing::new([0; N]);
+    getrandom::fill(bytes.as_mut()).map_err(|_| VaultError::Randomness)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;
