@@ -264,11 +264,14 @@ fn place(segment: u64, seq: u64) -> [u8; 16] {
     place
 }
 
+/// The sealed entry of a frame, and what follows the frame.
+pub type Split<'a> = (&'a [u8], &'a [u8]);
+
 /// Takes the first frame off the bytes of a file: its sealed entry and what follows it. `None` at the end.
 ///
 /// # Errors
 /// `Cut` when the last write did not finish, `Length` when this is no frame.
-pub fn split_frame(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, AuditError> {
+pub fn split_frame(bytes: &[u8]) -> Result<Option<Split<'_>>, AuditError> {
     if bytes.is_empty() {
         return Ok(None);
     }

@@ -245,8 +245,9 @@ pub fn seal(
     let aad = associated(vault, &out, refs.iter().flat_map(|r| *r.as_bytes()));
     let nonce = nonce(keys, &aad, &plain);
     out.extend_from_slice(&nonce);
-    refs.iter()
-        .for_each(|r| out.extend_from_slice(r.as_bytes()));
+    for r in refs {
+        out.extend_from_slice(r.as_bytes());
+    }
     let sealed = cipher(keys)
         .encrypt(
             &nonce.into(),

@@ -160,3 +160,95 @@ impl<T> Signed<T> {
             .expect("a signed thing ends in its signature")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Encode, Decode)]
+    #[cbor(array)]
+    struct Note {
+        #[n(0)]
+        text: String,
+    }
+
+    impl Payload for Note {
+        const CONTEXT: &'static str = "test/1 note";
+        const MAX: usize = 40;
+    }
+
+    /// The same bytes under another context.
+    #[derive(Clone, Debug, PartialEq, Encode, Decode)]
+    #[cbor(array)]
+    struct Other {
+        #[n(0)]
+        text: String,
+    }
+
+    impl Payload for Other {
+        const CONTEXT: &'static str = "test/1 another";
+        const MAX: usize = 40;
+    }
+
+    fn note(text: &str, seed: u8) -> Signed<Note> {
+        Signed::sign(
+            Note {
+                text: text.to_owned(),
+            },
+            &RootKey::from_seed(&[seed; 32]),
+        )
+    }
+
+    #[test]
+    fn a_copy_signed_by_another_is_the_same_thing() {
+        let (a, b) = (note("hello", 1), note("hello", 2));
+        assert_eq!(a.id(), b.id());
+        assert_ne!(a.bytes(), b.bytes());
+        let by = RootKey::from_seed(&[1; 32]).node_id();
+        a.verify(&by).unwrap();
+        assert!(matches!(b.verify(&by), Err(SignError::Signature)));
+    }
+
+    #[test]
+    fn a_signature_counts_in_its_context_only() {
+        let signed = note("hello", 1);
+        let other = Signed::<Other>::parse(signed.bytes()).unwrap();
+        assert_ne!(other.id(), signed.id());
+        let by = RootKey::from_seed(&[1; 32]).node_id();
+        assert!(matches!(other.verify(&by), Err(SignError::Signature)));
+    }
+
+    #[test]
+    fn lengths_are_bounded_before_anything_is_decoded() {
+        let longest = "x".repeat(Note::MAX - 3);
+        assert!(Signed::<Note>::parse(note(&longest, 1).bytes()).is_ok());
+        let longer = note(&format!("{longest}x"), 1);
+        assert!(matches!(
+            Signed::<Note>::parse(longer.bytes()),
+            Err(SignError::Length { found, most, .. }) if found == most + 1
+        ));
+        for length in 0..SIGNATURE {
+            let parsed = Signed::<Note>::parse(&longer.bytes()[..length]);
+            assert!(matches!(parsed, Err(SignError::Length { .. })), "{length}");
+        }
+        let empty = Signed::<Note>::parse(&[0; SIGNATURE]);
+        assert!(matches!(empty, Err(SignError::Payload { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn a_signed_thing_comes_back_and_every_flipped_bit_is_noticed(text in "[a-z]{0,30}", bit in any::<prop::sample::Index>()) {
+            let signed = note(&text, 1);
+            let by = RootKey::from_seed(&[1; 32]).node_id();
+            let parsed = Signed::<Note>::parse(signed.bytes()).unwrap();
+            prop_assert_eq!(&parsed, &signed);
+            prop_assert!(parsed.verify(&by).is_ok());
+            let mut bad = signed.bytes().to_vec();
+            let at = bit.index(bad.len() * 8);
+            bad[at / 8] ^= 1 << (at % 8);
+            let refused = Signed::<Note>::parse(&bad).and_then(|s| s.verify(&by)).is_err();
+            prop_assert!(refused, "bit {} flipped", at);
+        }
+    }
+}

@@ -203,9 +203,9 @@ pub fn seal(
         Secret::Passphrase(_) => {
             let cost = cost.bounded()?;
             file.push(1);
-            [cost.memory_kib, cost.passes, cost.lanes]
-                .iter()
-                .for_each(|n| file.extend_from_slice(&n.to_be_bytes()));
+            for n in [cost.memory_kib, cost.passes, cost.lanes] {
+                file.extend_from_slice(&n.to_be_bytes());
+            }
         }
         Secret::KeyFile(_) => file.extend_from_slice(&[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
     }

@@ -2,6 +2,9 @@
 //!
 //! `vectors.json` was made by programs in another language with other libraries; `recovery-codes.json` by Polykey's own nodes.
 
+use hpke::aead::ChaCha20Poly1305;
+use hpke::kdf::HkdfSha256;
+use hpke::kem::X25519HkdfSha256 as K;
 use hpke::rand_core::{TryCryptoRng, TryRng};
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use minicbor::bytes::ByteArray;
@@ -273,14 +276,13 @@ fn a_key_of_small_order_signs_nothing_and_receives_nothing() {
 #[test]
 fn hpke_is_that_of_rfc_9180() {
     let v = group("rfc9180_a2");
-    type K = hpke::kem::X25519HkdfSha256;
     let public = <K as Kem>::PublicKey::from_bytes(&v.bytes("pkR")).unwrap();
     let (enc, ct) = seal_with_suite(&v, &public);
     assert_eq!((enc, ct), (v.bytes("enc"), v.bytes("ct")));
 
     let secret = <K as Kem>::PrivateKey::from_bytes(&v.bytes("skR")).unwrap();
     let enc = <K as Kem>::EncappedKey::from_bytes(&v.bytes("enc")).unwrap();
-    let opened = hpke::single_shot_open::<hpke::aead::ChaCha20Poly1305, hpke::kdf::HkdfSha256, K>(
+    let opened = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, K>(
         &OpModeR::Base,
         &secret,
         &enc,
@@ -291,15 +293,8 @@ fn hpke_is_that_of_rfc_9180() {
     assert_eq!(opened.unwrap(), v.bytes("pt"));
 }
 
-fn seal_with_suite(
-    v: &Group,
-    public: &<hpke::kem::X25519HkdfSha256 as Kem>::PublicKey,
-) -> (Vec<u8>, Vec<u8>) {
-    let (enc, ct) = hpke::single_shot_seal_with_rng::<
-        hpke::aead::ChaCha20Poly1305,
-        hpke::kdf::HkdfSha256,
-        hpke::kem::X25519HkdfSha256,
-    >(
+fn seal_with_suite(v: &Group, public: &<K as Kem>::PublicKey) -> (Vec<u8>, Vec<u8>) {
+    let (enc, ct) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, K>(
         &OpModeS::Base,
         public,
         &v.bytes("info"),
