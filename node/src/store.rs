@@ -347,7 +347,7 @@ fn write_jobs(mut jobs: mpsc::Receiver<Job>, db: &sled::Db, disk: &Disk, stopped
         if let Err(e) = &result {
             stopped.store(true, Ordering::Release);
             if !matches!(e, StoreError::Stopped) {
-                tracing::error!(error = &e as &dyn std::error::Error, "a write failed; the store takes no more until the agent starts again");
+                tracing::error!(error = e as &dyn std::error::Error, "a write failed; the store takes no more until the agent starts again");
             }
         }
         let failed = result.is_err();

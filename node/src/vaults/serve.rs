@@ -83,6 +83,26 @@ impl Vaults {
         addresses.iter().map(one).collect()
     }
 
+    /// Addresses of what a reader of the tree `have` lacks of the tree `want`, parents first. Such a reader keeps pages but no values, so the value of every changed path
+    /// is among them, even one that `have` has at another path.
+    ///
+    /// # Errors
+    /// When a page is missing or damaged.
+    pub fn change_of(&self, vault: &VaultId, have: Address, want: Address) -> Result<Vec<Address>, VaultError> {
+        let entry = self.entry(vault)?;
+        let objects = self.objects(&entry);
+        let mut addresses = tree::difference(&objects, &[have], &want)?;
+        let secrets = entry.read().secrets.clone();
+        let known: BTreeSet<Address> = addresses.iter().copied().collect();
+        let mut moved = BTreeSet::new();
+        let changes = Tree::new(&objects, &*secrets, *vault, want).changes_since(&Tree::new(&objects, &*secrets, *vault, have))?;
+        for value in changes.iter().flat_map(|c| &c.new).filter_map(polykey_core::tree::Variant::object) {
+            moved.extend(tree::difference(&objects, &[], &value)?);
+        }
+        addresses.extend(moved.difference(&known));
+        Ok(addresses)
+    }
+
     /// The epochs that sealed these objects.
     ///
     /// # Errors
