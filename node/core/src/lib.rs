@@ -1,4 +1,16 @@
 //! Vault formats and rules of Polykey: values in, values out. No clock, no files, no network and no randomness of its own: `now` and random bytes are passed in.
+//!
+//! | what | modules |
+//! |---|---|
+//! | names and bytes | [`ids`], [`labels`], [`enc`] (one canonical CBOR), [`path`] |
+//! | keys | [`keys`] (words, root key), [`unlock`] (`identity.pk`), [`epoch`] (a vault's secrets and who gets them) |
+//! | sealed things | [`seal`] (objects of vaults), [`row`] (the local store), [`audit`] |
+//! | signed things | [`sign`], [`control`] (who), [`commit`] (when) |
+//! | contents | [`tree`] (what) |
+//! | between nodes, and before pods | [`wire`], [`acl`] |
+//!
+//! Three habits hold everywhere: bytes from outside are bounded before anything is allocated for them; what decodes is canonical, so that one thing
+//! has one id; and secrets are wiped when dropped and have no `Debug`, `Clone` or `Serialize`.
 
 pub mod acl;
 pub mod audit;
