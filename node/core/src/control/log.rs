@@ -869,9 +869,11 @@ impl Control {
 
     /// Whether the author was a live owner in what the operation builds on.
     fn authorised(&self, at: usize, void: &Bits) -> bool {
-        let entry = &self.entries[at];
-        self.live(&entry.author(), &entry.past, void, None)
-            .any(|g| g != at && self.grant_at(g).role == Role::Owner)
+        let op = self.entries[at].op.payload();
+        // Without the operation itself: an owner may remove itself.
+        let past = self.past(&op.parents);
+        self.live(&op.author, &past, void, None)
+            .any(|g| self.grant_at(g).role == Role::Owner)
     }
 
     /// What the removed node did beside the revocation at `r`.

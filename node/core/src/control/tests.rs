@@ -119,6 +119,20 @@ fn the_last_owner_stays() {
 }
 
 #[test]
+fn an_owner_may_leave_when_another_stays() {
+    let (_, mut control) = founded();
+    grant(&mut control, 0, 1, Role::Owner);
+    let leave = control
+        .revoke(node(1), Target::Node(node(1)), vec![], Some(epoch(1)))
+        .unwrap();
+    assert_eq!(control.apply(&signed(leave, 1)).unwrap(), Applied::Counts);
+    assert_eq!(control.state().owners(), [node(0)]);
+    let before = control.state().clone();
+    control.judge();
+    assert_eq!(control.state(), &before, "judged anew, it is the same");
+}
+
+#[test]
 fn an_owner_for_a_time_is_not_enough_to_be_left_alone() {
     let (_, mut control) = founded();
     let lapsing = control.grant(node(0), node(1), Role::Owner, 0, Some(100), None);
