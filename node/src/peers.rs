@@ -242,6 +242,12 @@ impl Peers {
         locked(&self.table).live.contains_key(node)
     }
 
+    /// Told when a connection begins or ends.
+    #[must_use]
+    pub fn subscribe_links(&self) -> watch::Receiver<u64> {
+        self.links.subscribe()
+    }
+
     /// Open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
