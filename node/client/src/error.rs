@@ -28,6 +28,8 @@ pub enum Code {
     TooLarge,
     /// The vault uses something that this version does not know.
     NeedsUpgrade,
+    /// It is there, and this device's role does not allow it.
+    Forbidden,
 }
 
 impl Code {
@@ -37,7 +39,7 @@ impl Code {
         match self {
             Code::Failed | Code::TooLarge | Code::NeedsUpgrade | Code::ReviewForbidden => 1,
             Code::Usage => 2,
-            Code::NotFound => 3,
+            Code::NotFound | Code::Forbidden => 3,
             Code::Locked | Code::Unauthorized => 4,
             Code::Unreachable | Code::NoAccessRules => 5,
             Code::Conflict => 6,
@@ -51,6 +53,7 @@ impl Code {
             Code::Failed => 500,
             Code::Usage => 400,
             Code::NotFound => 404,
+            Code::Forbidden => 403,
             Code::Locked => 423,
             Code::Unauthorized => 401,
             Code::Unreachable | Code::NoAccessRules | Code::ReviewForbidden => 503,
