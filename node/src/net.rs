@@ -49,7 +49,7 @@ const SOCKET_BUFFER: usize = 4 << 20;
 /// Memory for a frame grows in these steps as bytes arrive, whatever its length claims.
 const FRAME_STEP: usize = 64 << 10;
 /// Longest time from the length of a frame to its last byte: the largest frame over 150 kbit/s.
-const FRAME_DEADLINE: Duration = Duration::from_secs(60);
+const FRAME_DEADLINE: Duration = Duration::from_mins(1);
 /// Bytes before the body of a frame.
 const LENGTH: usize = 4;
 
@@ -201,6 +201,7 @@ impl Net {
     }
 
     /// Where this node listens.
+    #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.endpoint.local_addr().ok()
     }

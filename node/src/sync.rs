@@ -9,7 +9,7 @@ mod subscription;
 
 use crate::net::{Close, Connection, MAX_CALLS, MAX_SUBSCRIPTIONS, NetError, Receiver, Stream};
 use crate::peers::known::Known;
-use crate::vaults::{Vaults, VaultsError};
+use crate::vaults::{VaultError, Vaults};
 use faults::Faults;
 use polykey_core::ids::{NodeId, VaultId};
 use polykey_core::wire::{self, Call, Message, WireError};
@@ -137,7 +137,7 @@ impl Syncing {
     }
 
     fn shares(&self, vault: &VaultId, peer: &NodeId) -> bool {
-        self.vaults.shared_with(peer).contains(vault)
+        self.vaults.is_shared_with(vault, peer)
     }
 }
 
@@ -395,10 +395,21 @@ fn now() -> u64 {
 }
 
 /// Whose fault an error is.
-fn blame(error: VaultsError) -> SyncError {
+fn blame(error: VaultError) -> SyncError {
     match error {
-        VaultsError::NotFound => SyncError::NotShared,
-        VaultsError::Fault => SyncError::Fault(error.to_string()),
-        other => SyncError::Here(other.to_string()),
+        VaultError::NotFound => SyncError::NotShared,
+        VaultError::Peer(why) => SyncError::Fault(why),
+        other => here(&other),
     }
+}
+
+/// An error of this node's own, with its causes.
+fn here(error: &VaultError) -> SyncError {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    SyncError::Here(text)
 }

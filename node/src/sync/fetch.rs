@@ -7,10 +7,23 @@ use polykey_core::wire::{self, Announce, Call, Message, ObjectsFrame, RecordsFra
 use tokio::sync::mpsc;
 
 /// Frames that wait for the disk while more arrive: enough to keep both busy, 1 MiB each at most.
-const PIPELINE: usize = 4;
+const PIPELINE: usize = 8;
 
-/// Fetches and stores what `want` needs beyond the versions in `have`. What arrived stays, even if the call breaks off.
-pub(super) async fn pull(
+/// Fetches and stores what the version that is arriving lacks: the difference to the versions in `have` in one call; if a part of it is here already,
+/// since an earlier call broke off, only the rest. What arrived stays, however the call ends.
+pub(super) async fn objects(
+    session: &Session,
+    vault: VaultId,
+    have: Vec<CommitId>,
+    want: CommitId,
+) -> Result<(), SyncError> {
+    match session.syncing.vaults.arriving(&vault) {
+        Some((root, wanted)) if wanted != [root] => get(session, vault, wanted).await,
+        _ => pull(session, vault, have, want).await,
+    }
+}
+
+async fn pull(
     session: &Session,
     vault: VaultId,
     have: Vec<CommitId>,
@@ -22,21 +35,25 @@ pub(super) async fn pull(
         want,
         budget: u64::MAX,
     };
-    objects(session, vault, Call::Pull, &call).await
+    match take(session, vault, Call::Pull, &call).await? {
+        0 => Err(SyncError::EndedEarly),
+        _ => Ok(()),
+    }
 }
 
-/// Fetches and stores objects by address.
-pub(super) async fn get(
-    session: &Session,
-    vault: VaultId,
-    addresses: &[Address],
-) -> Result<(), SyncError> {
-    for part in addresses.chunks(wire::MAX_ADDRESSES) {
+/// Objects bring the addresses below them, until nothing is wanted or the peer has no more.
+async fn get(session: &Session, vault: VaultId, mut wanted: Vec<Address>) -> Result<(), SyncError> {
+    while !wanted.is_empty() {
+        wanted.truncate(wire::MAX_ADDRESSES);
         let call = wire::Get {
             vault,
-            addresses: part.to_vec(),
+            addresses: wanted,
         };
-        objects(session, vault, Call::Get, &call).await?;
+        if take(session, vault, Call::Get, &call).await? == 0 {
+            return Err(SyncError::EndedEarly);
+        }
+        let arriving = session.syncing.vaults.arriving(&vault);
+        wanted = arriving.map_or(Vec::new(), |(_, wanted)| wanted);
     }
     Ok(())
 }
@@ -78,12 +95,13 @@ async fn ask<M: Message>(session: &Session, call: Call, message: &M) -> Result<S
     Ok(stream)
 }
 
-async fn objects<M: Message>(
+/// Makes a call that is answered with objects, and stores them while more arrive. Gives how many were kept.
+async fn take<M: Message>(
     session: &Session,
     vault: VaultId,
     call: Call,
     message: &M,
-) -> Result<(), SyncError> {
+) -> Result<usize, SyncError> {
     let _turn = session.pulls.acquire().await;
     let mut stream = ask(session, call, message).await?;
     let (to_disk, mut arrived) = mpsc::channel(PIPELINE);
@@ -101,18 +119,16 @@ async fn objects<M: Message>(
         }
         Err(SyncError::EndedEarly)
     };
-    let store = async {
-        while let Some(objects) = arrived.recv().await {
-            let objects = objects.into_iter().map(Vec::from).collect();
-            session
-                .syncing
-                .vaults
-                .store_objects(&vault, objects)
-                .await
-                .map_err(super::blame)?;
+    let store = async move {
+        let (mut kept, mut frames) = (0, Vec::new());
+        while arrived.recv_many(&mut frames, PIPELINE).await > 0 {
+            let objects = frames.drain(..).flatten().map(Vec::from).collect();
+            let stored = session.syncing.vaults.store_objects(&vault, objects).await;
+            kept += stored.map_err(super::blame)?;
         }
-        Ok(())
+        Ok::<usize, SyncError>(kept)
     };
-    let (received, stored) = tokio::join!(receive, store);
-    stored.and(received)
+    let (received, stored): (Result<(), SyncError>, _) = tokio::join!(receive, store);
+    let kept = stored?;
+    received.map(|()| kept)
 }

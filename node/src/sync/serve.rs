@@ -1,9 +1,9 @@
 //! What this node answers a peer: objects and records of vaults that it shares with it. For every other vault the answer is the same refusal, given
 //! before anything is looked up.
 
-use super::{Session, SyncError, first};
+use super::{Session, SyncError, first, here};
 use crate::net::{Sender, Stream};
-use crate::vaults::VaultsError;
+use crate::vaults::VaultError;
 use minicbor::bytes::ByteVec;
 use polykey_core::wire::{self, Message, ObjectsFrame, RecordsFrame, Refused};
 use tokio::sync::mpsc;
@@ -25,8 +25,10 @@ pub(super) async fn pull(session: &Session, mut stream: Stream) -> Result<(), Sy
     let vaults = session.syncing.vaults.clone();
     let budget = usize::try_from(call.budget).unwrap_or(usize::MAX);
     let read = move |frames: &mut Frames| {
-        for object in vaults.pull(&call.vault, &call.have, &call.want)? {
-            let object = object?;
+        for address in vaults.pull(&call.vault, &call.have, &call.want)? {
+            let Some(object) = vaults.object(&call.vault, &address)? else {
+                continue;
+            };
             if frames.total + object.len() > budget || !frames.add(object) {
                 break;
             }
@@ -48,7 +50,7 @@ pub(super) async fn get(session: &Session, mut stream: Stream) -> Result<(), Syn
     let vaults = session.syncing.vaults.clone();
     let read = move |frames: &mut Frames| {
         for address in &call.addresses {
-            if let Some(object) = vaults.get_object(&call.vault, address)?
+            if let Some(object) = vaults.object(&call.vault, address)?
                 && !frames.add(object)
             {
                 break;
@@ -69,7 +71,8 @@ pub(super) async fn need(session: &Session, mut stream: Stream) -> Result<(), Sy
     let found = vaults
         .records(&call.vault, &call.ops, &call.commits)
         .map_err(|e| here(&e))?;
-    for frame in record_frames(found.ops, found.commits) {
+    let records = |found: Vec<Vec<u8>>| found.into_iter().map(ByteVec::from).collect();
+    for frame in record_frames(records(found.0), records(found.1)) {
         stream.tx.send(wire::frame(&frame)?).await?;
     }
     end(&mut stream.tx, &RecordsFrame::End).await
@@ -84,14 +87,14 @@ async fn end<M: Message>(tx: &mut Sender, last: &M) -> Result<(), SyncError> {
 /// Reads on a thread that may block, and sends what it has read meanwhile.
 async fn stream_objects(
     tx: &mut Sender,
-    read: impl FnOnce(&mut Frames) -> Result<(), VaultsError> + Send + 'static,
+    read: impl FnOnce(&mut Frames) -> Result<(), VaultError> + Send + 'static,
 ) -> Result<(), SyncError> {
     let (to_network, mut ready) = mpsc::channel(READ_AHEAD);
     let reading = tokio::task::spawn_blocking(move || {
         let mut frames = Frames::new(to_network);
         read(&mut frames)?;
         frames.flush();
-        Ok::<_, VaultsError>(())
+        Ok::<_, VaultError>(())
     });
     while let Some(objects) = ready.recv().await {
         tx.send(wire::frame(&ObjectsFrame::Objects(objects))?)
@@ -167,10 +170,6 @@ fn record_frames(ops: Vec<ByteVec>, commits: Vec<ByteVec>) -> Vec<RecordsFrame> 
         });
     }
     frames
-}
-
-fn here(error: &VaultsError) -> SyncError {
-    SyncError::Here(error.to_string())
 }
 
 #[cfg(test)]

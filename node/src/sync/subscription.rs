@@ -6,7 +6,7 @@
 
 use super::{Session, SyncError, fetch, locked, next};
 use crate::net::{Receiver, Sender, Stream};
-use crate::vaults::Received;
+use crate::vaults::{Received, SyncHeads, Told};
 use polykey_core::commit::SignedCommit;
 use polykey_core::control::SignedOp;
 use polykey_core::ids::{CommitId, OpId, VaultId};
@@ -38,12 +38,14 @@ pub(super) enum Ended {
 #[derive(Default)]
 pub(super) struct Signal {
     notify: Notify,
+    news: AtomicBool,
     ended: AtomicBool,
 }
 
 impl Signal {
     /// Something is new in the vault, or in who may have it.
     pub(super) fn changed(&self) {
+        self.news.store(true, Ordering::Release);
         self.notify.notify_one();
     }
 
@@ -64,8 +66,12 @@ struct Talk<'a> {
 
 #[derive(Default)]
 struct State {
-    /// What the peer holds, as far as it said.
-    theirs: Option<wire::Sync>,
+    /// What the peer holds by its own words: what it said last, and what it announced since.
+    theirs: Option<SyncHeads>,
+    /// The same, and what it was told since.
+    told: Told,
+    /// The ancestors of what the peer held at first were looked up.
+    learned: bool,
     /// An announcement of ours has no answer yet.
     unanswered: bool,
     /// An announcement of the peer's waits for our answer.
@@ -76,13 +82,20 @@ struct State {
     not_before: Option<Instant>,
 }
 
+impl State {
+    fn heard(&mut self, theirs: SyncHeads) {
+        self.told.heard(&theirs);
+        self.theirs = Some(theirs);
+    }
+}
+
 /// Offers a vault to the peer.
 pub(super) async fn offer(
     session: &Session,
     vault: VaultId,
     signal: &Signal,
 ) -> Result<Ended, SyncError> {
-    let held = SyncFrame::Sync(holding(session, &vault));
+    let held = SyncFrame::Sync(holding(session, vault));
     let frame = wire::frame(&held)?;
     let stream = session.connection.call(Call::Sync as u8, &frame).await?;
     talk(session, vault, signal, State::default(), stream).await
@@ -98,17 +111,17 @@ pub(super) async fn accept(
 ) -> Result<Ended, SyncError> {
     let vault = theirs.vault;
     let held = if guest {
-        nothing(vault)
+        message(vault, SyncHeads::default())
     } else {
-        holding(session, &vault)
+        holding(session, vault)
     };
     let frame = wire::frame(&SyncFrame::Sync(held))?;
     stream.tx.send(frame).await?;
-    let state = State {
-        theirs: Some(theirs),
+    let mut state = State {
         guest,
         ..State::default()
     };
+    state.heard(heads(theirs));
     signal.changed();
     talk(session, vault, signal, state, stream).await
 }
@@ -155,17 +168,19 @@ impl Talk<'_> {
             if self.signal.ended.load(Ordering::Acquire) {
                 return Ok(Ended::Finished);
             }
-            let shared = self.session.syncing.shares(&self.vault, &self.session.peer);
+            let shared = self.shared();
             if !shared && !locked(&self.state).guest {
                 return Err(SyncError::NotShared);
             }
             if std::mem::take(&mut locked(&self.state).answer_due) {
-                let held = holding(self.session, &self.vault);
+                let held = holding(self.session, self.vault);
                 tx.send(wire::frame(&SyncFrame::Sync(held))?).await?;
             }
             if !shared {
                 continue;
             }
+            locked(&self.state).guest = false;
+            self.learn().await?;
             if let Some(announce) = self.next_announcement()? {
                 let frame = wire::frame(&SyncFrame::Announce(announce))?;
                 tx.send(frame).await?;
@@ -173,55 +188,107 @@ impl Talk<'_> {
         }
     }
 
-    /// What the peer lacks, if it may be told now.
-    fn next_announcement(&self) -> Result<Option<Announce>, SyncError> {
-        let theirs = {
+    fn shared(&self) -> bool {
+        self.session.syncing.shares(&self.vault, &self.session.peer)
+    }
+
+    /// Looks up the ancestors of what the peer holds and this node does not know, back to what it knows; else it would announce all that they have in
+    /// common. Once, when the peer has said what it holds: what changes later is remembered.
+    async fn learn(&self) -> Result<(), SyncError> {
+        let mut unknown = {
             let mut state = locked(&self.state);
-            state.guest = false;
             match &state.theirs {
-                Some(theirs) if !state.unanswered => theirs.clone(),
-                _ => return Ok(None),
+                Some(theirs) if !state.learned => {
+                    let unknown = self.unknown(theirs);
+                    state.learned = true;
+                    unknown
+                }
+                _ => return Ok(()),
             }
         };
+        for _ in 0..MAX_ROUNDS {
+            if unknown == SyncHeads::default() {
+                break;
+            }
+            let SyncHeads {
+                control_heads,
+                heads,
+            } = unknown;
+            let found = fetch::need(self.session, self.vault, control_heads, heads).await?;
+            let parents = parents(&found);
+            locked(&self.state).told.heard(&parents);
+            unknown = self.unknown(&parents);
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, heads: &SyncHeads) -> SyncHeads {
         let vaults = &self.session.syncing.vaults;
-        let announce = vaults
-            .announce_for(&self.vault, &self.session.peer, &theirs, wire::MAX_INLINE)
-            .map_err(|e| SyncError::Here(e.to_string()))?;
-        if announce.is_empty() {
+        let control = vaults.control(&self.vault);
+        let new_op = |op: &&OpId| control.as_ref().is_none_or(|c| !c.contains(op));
+        let new_commit = |commit: &&CommitId| vaults.root_of(&self.vault, commit).is_none();
+        SyncHeads {
+            control_heads: heads.control_heads.iter().filter(new_op).copied().collect(),
+            heads: heads.heads.iter().filter(new_commit).copied().collect(),
+        }
+    }
+
+    /// What the peer lacks, if it may be told now.
+    fn next_announcement(&self) -> Result<Option<Announce>, SyncError> {
+        let mut state = locked(&self.state);
+        if state.theirs.is_none() || state.unanswered || state.not_before.is_some() {
             return Ok(None);
         }
-        locked(&self.state).unanswered = true;
+        let vaults = &self.session.syncing.vaults;
+        let announce = vaults
+            .announce_for(&self.vault, &mut state.told, wire::MAX_INLINE)
+            .map_err(|e| super::here(&e))?;
+        if announce.is_empty() {
+            self.settle(&mut state);
+            return Ok(None);
+        }
+        state.unanswered = true;
         Ok(Some(announce))
     }
 
-    /// Waits for a change, and for the end of a pause.
-    async fn woken(&self) {
-        let pause = locked(&self.state).not_before;
-        match pause {
-            None => self.signal.notify.notified().await,
-            Some(until) => {
-                tokio::select! {
-                    () = tokio::time::sleep_until(until) => locked(&self.state).not_before = None,
-                    () = self.urgent() => {}
-                }
-            }
+    /// The peer was told everything. Either it holds what this node holds, and what it was told need not be remembered; or it could not take it, and is
+    /// told again later.
+    fn settle(&self, state: &mut State) {
+        let ours = self.session.syncing.vaults.summary(&self.vault);
+        let (Some(theirs), Some(ours)) = (&state.theirs, ours) else {
+            return;
+        };
+        if *theirs == ours {
+            state.told.settled(&ours);
+            state.stalls = 0;
+        } else if self.unknown(theirs) == SyncHeads::default() {
+            state.told = Told::new(theirs);
+            let wait = STALL_FIRST * (1 << state.stalls.min(6));
+            state.stalls += 1;
+            state.not_before = Some(Instant::now() + wait.min(STALL_LONGEST));
         }
     }
 
-    /// In a pause only an answer that is due, or the end, is urgent.
-    async fn urgent(&self) {
-        loop {
-            self.signal.notify.notified().await;
-            if locked(&self.state).answer_due || self.signal.ended.load(Ordering::Acquire) {
-                return;
-            }
+    /// Waits until there is something to do. News ends a pause.
+    async fn woken(&self) {
+        let pause = locked(&self.state).not_before;
+        let over = tokio::select! {
+            () = super::sleep_until(pause) => true,
+            () = self.signal.notify.notified() => self.signal.news.swap(false, Ordering::AcqRel),
+        };
+        if over {
+            locked(&self.state).not_before = None;
         }
     }
 
     async fn listen(&self, rx: &mut Receiver) -> Result<Ended, SyncError> {
         while let Some(frame) = next::<SyncFrame>(rx).await? {
             match frame {
-                SyncFrame::Sync(theirs) if theirs.vault == self.vault => self.answered(theirs),
+                SyncFrame::Sync(theirs) if theirs.vault == self.vault => {
+                    let mut state = locked(&self.state);
+                    state.heard(heads(theirs));
+                    state.unanswered = false;
+                }
                 SyncFrame::Sync(_) => return Err(SyncError::NoCall),
                 SyncFrame::Announce(announce) => {
                     self.take(announce).await?;
@@ -229,25 +296,9 @@ impl Talk<'_> {
                 }
                 SyncFrame::Refused(why) => return Ok(Ended::Refused(why)),
             }
-            self.signal.changed();
+            self.signal.notify.notify_one();
         }
         Ok(Ended::Finished)
-    }
-
-    /// The peer says what it holds.
-    fn answered(&self, theirs: wire::Sync) {
-        let mut state = locked(&self.state);
-        let stalled = state.unanswered && state.theirs.as_ref() == Some(&theirs);
-        state.unanswered = false;
-        state.theirs = Some(theirs);
-        if stalled {
-            let wait = STALL_FIRST * (1 << state.stalls.min(6));
-            state.stalls += 1;
-            state.not_before = Some(Instant::now() + wait.min(STALL_LONGEST));
-        } else {
-            state.stalls = 0;
-            state.not_before = None;
-        }
     }
 
     /// Takes in an announcement, and fetches what it builds on.
@@ -256,70 +307,105 @@ impl Talk<'_> {
             let mut state = locked(&self.state);
             if let Some(theirs) = &mut state.theirs {
                 advance(theirs, &announce);
+                let theirs = theirs.clone();
+                state.told.heard(&theirs);
             }
             state.guest
         };
-        let syncing = &self.session.syncing;
-        let admit = guest && syncing.admits(&self.session.peer, &self.vault);
         let mut waiting = vec![announce];
         for _ in 0..MAX_ROUNDS {
             let Some(announce) = waiting.last() else {
-                return Ok(());
+                break;
             };
-            let received = syncing
-                .vaults
-                .receive(&self.session.peer, &self.vault, announce, admit)
-                .await
-                .map_err(super::blame)?;
-            match received {
-                Received::Done { .. } => {
-                    waiting.pop();
+            let mut received = self.receive(announce.clone(), guest).await?;
+            while let Received::NeedObjects { want, have } = received {
+                fetch::objects(self.session, self.vault, have, want).await?;
+                received = self.receive(Announce::default(), guest).await?;
+            }
+            if let Received::NeedRecords { ops, commits } = received {
+                let found = fetch::need(self.session, self.vault, ops, commits).await?;
+                if found.is_empty() {
+                    break;
                 }
-                Received::NeedObjects { want, have } => {
-                    fetch::pull(self.session, self.vault, have, want).await?;
-                }
-                Received::NeedParents { ops, commits } => {
-                    waiting.push(fetch::need(self.session, self.vault, ops, commits).await?);
-                }
+                waiting.push(found);
+            } else {
+                waiting.pop();
             }
         }
-        // Our answer tells the peer what we hold, and it starts from there.
+        // With rounds or records at an end, our answer tells the peer what we hold, and it starts from there.
+        if guest && !self.shared() {
+            return Err(SyncError::NotShared);
+        }
         Ok(())
+    }
+
+    async fn receive(&self, announce: Announce, guest: bool) -> Result<Received, SyncError> {
+        let (syncing, peer) = (&self.session.syncing, &self.session.peer);
+        let admit = guest && syncing.admits(peer, &self.vault);
+        let received = syncing.vaults.receive(peer, &self.vault, announce, admit);
+        received.await.map_err(super::blame)
     }
 }
 
-fn holding(session: &Session, vault: &VaultId) -> wire::Sync {
-    let held = session.syncing.vaults.summary(vault);
-    held.unwrap_or_else(|| nothing(*vault))
+fn holding(session: &Session, vault: VaultId) -> wire::Sync {
+    let held = session.syncing.vaults.summary(&vault);
+    message(vault, held.unwrap_or_default())
 }
 
-fn nothing(vault: VaultId) -> wire::Sync {
+fn message(vault: VaultId, mut held: SyncHeads) -> wire::Sync {
+    held.control_heads.truncate(wire::MAX_HEADS);
+    held.heads.truncate(wire::MAX_HEADS);
     wire::Sync {
         vault,
-        control_heads: Vec::new(),
-        heads: Vec::new(),
+        control_heads: held.control_heads,
+        heads: held.heads,
+    }
+}
+
+fn heads(said: wire::Sync) -> SyncHeads {
+    SyncHeads {
+        control_heads: said.control_heads,
+        heads: said.heads,
     }
 }
 
 /// What a peer holds after it announced this. Records that do not parse change nothing; whoever judges them says so.
-fn advance(theirs: &mut wire::Sync, announce: &Announce) {
+fn advance(theirs: &mut SyncHeads, announce: &Announce) {
+    let older = parents(announce);
     let mut control: BTreeSet<OpId> = theirs.control_heads.drain(..).collect();
-    for op in announce.ops.iter().filter_map(|b| SignedOp::parse(b).ok()) {
-        for parent in &op.payload().parents {
-            control.remove(parent);
-        }
-        control.insert(op.id().into());
+    control.extend(parsed_ops(announce).map(|op| OpId::from(op.id())));
+    let mut commits: BTreeSet<CommitId> = theirs.heads.drain(..).collect();
+    commits.extend(parsed_commits(announce).map(|commit| CommitId::from(commit.id())));
+    let is_head = |op: &OpId| !older.control_heads.contains(op);
+    theirs.control_heads = control.into_iter().filter(is_head).collect();
+    let is_head = |commit: &CommitId| !older.heads.contains(commit);
+    theirs.heads = commits.into_iter().filter(is_head).collect();
+    theirs.control_heads.truncate(wire::MAX_HEADS);
+    theirs.heads.truncate(wire::MAX_HEADS);
+}
+
+/// What the records of an announcement build on.
+fn parents(announce: &Announce) -> SyncHeads {
+    let ops: BTreeSet<OpId> = parsed_ops(announce)
+        .flat_map(|op| op.payload().parents.clone())
+        .collect();
+    let commits: BTreeSet<CommitId> = parsed_commits(announce)
+        .flat_map(|commit| commit.payload().parents.clone())
+        .collect();
+    SyncHeads {
+        control_heads: ops.into_iter().take(wire::MAX_RECORDS / 2).collect(),
+        heads: commits.into_iter().take(wire::MAX_RECORDS / 2).collect(),
     }
-    let mut heads: BTreeSet<CommitId> = theirs.heads.drain(..).collect();
+}
+
+fn parsed_ops(announce: &Announce) -> impl Iterator<Item = SignedOp> {
+    let ops = announce.ops.iter();
+    ops.filter_map(|bytes| SignedOp::parse(bytes).ok())
+}
+
+fn parsed_commits(announce: &Announce) -> impl Iterator<Item = SignedCommit> {
     let commits = announce.commits.iter();
-    for commit in commits.filter_map(|b| SignedCommit::parse(b).ok()) {
-        for parent in &commit.payload().parents {
-            heads.remove(parent);
-        }
-        heads.insert(commit.id().into());
-    }
-    theirs.control_heads = control.into_iter().take(wire::MAX_HEADS).collect();
-    theirs.heads = heads.into_iter().take(wire::MAX_HEADS).collect();
+    commits.filter_map(|bytes| SignedCommit::parse(bytes).ok())
 }
 
 #[cfg(test)]
@@ -356,7 +442,7 @@ mod tests {
     fn what_a_peer_announces_it_also_holds() {
         let first = commit(&[], 1);
         let second = commit(&[first.id().into()], 2);
-        let mut theirs = nothing(VaultId::from([1; 32]));
+        let mut theirs = SyncHeads::default();
         advance(&mut theirs, &announce(&[&first]));
         assert_eq!(theirs.heads, [CommitId::from(first.id())]);
         advance(&mut theirs, &announce(&[&second]));

@@ -51,6 +51,12 @@ impl Told {
         told
     }
 
+    /// It holds just this, and this node knows all of it: the rest is among its ancestors and need not be remembered.
+    pub fn settled(&mut self, heads: &SyncHeads) {
+        self.control = heads.control_heads.iter().copied().collect();
+        self.commits = heads.heads.iter().copied().collect();
+    }
+
     /// It said so again.
     pub fn heard(&mut self, heads: &SyncHeads) {
         self.control.extend(&heads.control_heads);
@@ -89,6 +95,22 @@ impl Vaults {
         let now = now_ms() / 1_000;
         let all = self.all();
         all.iter().filter(|e| e.read().control.state().role_of(node, now).is_some()).map(|e| e.id).collect()
+    }
+
+    /// Whether `node` is a live member of a vault that is here.
+    #[must_use]
+    pub fn is_shared_with(&self, vault: &VaultId, node: &NodeId) -> bool {
+        let role = |e: Arc<Entry>| e.read().control.state().role_of(node, now_ms() / 1_000);
+        self.entry(vault).ok().and_then(role).is_some()
+    }
+
+    /// The tree that is on its way, and those of its objects that are asked for next; `None` when no commit waits for objects.
+    #[must_use]
+    pub fn arriving(&self, vault: &VaultId) -> Option<(Address, Vec<Address>)> {
+        let entry = self.entry(vault).ok()?;
+        let inner = entry.read();
+        let root = inner.arriving.commits.front()?.payload().root;
+        Some((root, inner.arriving.wanted.iter().copied().collect()))
     }
 
     /// What this node holds of a vault; `None` when it has no such vault.
