@@ -3,7 +3,13 @@
 pub mod access;
 pub mod cli;
 pub mod identity;
+pub mod local;
 pub mod metrics;
+pub mod net;
+pub mod peers;
+pub mod record;
 pub mod store;
+pub mod sync;
 pub mod vaults;
+pub mod watch;
 pub mod workload;

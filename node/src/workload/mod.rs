@@ -220,7 +220,9 @@ impl Workloads {
         }
     }
 
-    fn usual_mode(&self) -> Mode {
+    /// What an accepted token stands on while all is well.
+    #[must_use]
+    pub fn usual_mode(&self) -> Mode {
         if self.reviewer.is_some() {
             Mode::Review
         } else {

@@ -1,0 +1,367 @@
+//! The routes on the Unix socket, for the command line and the warden. Every handler takes an `Admin` first.
+
+use super::errors::{self, role_of, role_word};
+use super::guard::{Admin, SocketDoor};
+use super::reply::{self, Failed};
+use super::{table, workloads};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Query, RawQuery, Request};
+use axum::http::HeaderValue;
+use axum::response::Response;
+use axum::routing::{delete, get, post, put};
+use polykey_client::access::{AccessReply, AccessSet, MAX_ACCESS_BODY, RefusedRule};
+use polykey_client::api::{
+    self, EditReply, Edits, Entries, Entry, GrantReply, GrantRequest, Log, MAX_EDITS_BODY, Members,
+    PathChange, PeerRequest, Peers, RevokeReply, Status, VERSION_HEADER, VaultName, Vaults,
+    Version,
+};
+use polykey_client::error::{ApiError, Code};
+use polykey_core::control::Caveat;
+use polykey_core::enc;
+use polykey_core::ids::NodeId;
+use polykey_core::tree::Edit;
+use serde::Deserialize;
+use serde_json::json;
+
+/// The largest JSON of a small request, in bytes: a grant with a long caveat.
+const MAX_SMALL: usize = 256 << 10;
+/// Versions in a log when nothing is said.
+const LOG_DEFAULT: usize = 20;
+/// The most versions in one log.
+const LOG_MOST: usize = 1_000;
+/// The most changes in one commit.
+const MAX_EDITS: usize = 10_000;
+
+/// All routes.
+pub fn router(door: SocketDoor) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/vaults", get(vaults).post(create))
+        .route("/v1/vaults/{vault}/name", post(rename))
+        .route("/v1/vaults/{vault}/members", get(members))
+        .route("/v1/vaults/{vault}/members/{node}", delete(revoke))
+        .route("/v1/vaults/{vault}/grants", post(grant))
+        .route("/v1/vaults/{vault}/secrets", get(secrets))
+        .route("/v1/vaults/{vault}/secret", get(secret))
+        .route("/v1/vaults/{vault}/edits", post(edit))
+        .route("/v1/vaults/{vault}/log", get(log))
+        .route("/v1/peers", get(peers).post(add_peer))
+        .route("/v1/peers/{node}", delete(remove_peer))
+        .route("/v1/access", put(put_access))
+        .route("/v1/consumers", get(consumers))
+        .route("/v1/stop", post(stop))
+        .fallback(reply::no_such_path)
+        .method_not_allowed_fallback(reply::no_such_path)
+        .with_state(door)
+}
+
+async fn status(admin: Admin) -> Response {
+    let about = &admin.about;
+    reply::json(&Status {
+        node_id: about.node,
+        software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        node_path: about.node_path.display().to_string(),
+        unlock_method: about.unlock_method.to_owned(),
+        boot: about.boot,
+        listen: admin.peers.local_addr().map(|a| a.to_string()),
+        uptime_seconds: about.since.elapsed().as_secs(),
+        access_set: admin.access.current().map(|c| c.set().set.clone()),
+        access_age_seconds: admin.access.age().map(|a| a.as_secs()),
+        consumers: admin.metrics.open_watches(),
+        vaults: admin.vaults.list().iter().map(errors::vault).collect(),
+        peers: admin.peers.list(),
+    })
+}
+
+async fn vaults(admin: Admin) -> Response {
+    let vaults = admin.vaults.list().iter().map(errors::vault).collect();
+    reply::json(&Vaults { vaults })
+}
+
+async fn create(admin: Admin, request: Request) -> Result<Response, Failed> {
+    let VaultName { name } = reply::parse(request, MAX_SMALL).await?;
+    let id = admin.vaults.create(&name).await?;
+    Ok(reply::json(&errors::vault(&admin.vaults.summary_of(&id)?)))
+}
+
+async fn rename(
+    admin: Admin,
+    Path(given): Path<String>,
+    request: Request,
+) -> Result<Response, Failed> {
+    let vault = admin.vaults.resolve(&given)?;
+    let VaultName { name } = reply::parse(request, MAX_SMALL).await?;
+    admin.vaults.rename(&vault, &name).await?;
+    Ok(reply::json(&errors::vault(
+        &admin.vaults.summary_of(&vault)?,
+    )))
+}
+
+async fn members(admin: Admin, Path(given): Path<String>) -> Result<Response, Failed> {
+    let vault = admin.vaults.resolve(&given)?;
+    let members = admin.vaults.members(&vault)?;
+    let members = members
+        .into_iter()
+        .map(|m| api::Member {
+            this_node: m.node == admin.about.node,
+            connected: admin.peers.connected(&m.node),
+            node: m.node,
+            role: role_word(m.role).to_owned(),
+            expires: m.expires,
+            caveat: m.caveat.map(|c| api::Caveat {
+                cluster: (!c.cluster.is_empty()).then_some(c.cluster),
+                namespaces: c.namespaces,
+                service_accounts: c.service_accounts,
+                paths: c.paths,
+            }),
+        })
+        .collect();
+    Ok(reply::json(&Members { members }))
+}
+
+async fn grant(
+    admin: Admin,
+    Path(given): Path<String>,
+    request: Request,
+) -> Result<Response, Failed> {
+    let vault = admin.vaults.resolve(&given)?;
+    let asked: GrantRequest = reply::parse(request, MAX_SMALL).await?;
+    let role = role_of(&asked.role)?;
+    let caveat = asked.caveat.map(|c| Caveat {
+        cluster: c.cluster.unwrap_or_default(),
+        namespaces: c.namespaces,
+        service_accounts: c.service_accounts,
+        paths: c.paths,
+    });
+    let granted = admin
+        .vaults
+        .grant(&vault, asked.node, role, asked.expires, caveat)
+        .await;
+    admin
+        .record
+        .granted(&vault, &asked.node, &asked.role, granted.as_ref().err())
+        .await;
+    let granted = granted?;
+    Ok(reply::json(&GrantReply {
+        grant: granted.grant,
+        connected: admin.peers.connected(&asked.node),
+        unchanged: granted.unchanged,
+    }))
+}
+
+async fn revoke(
+    admin: Admin,
+    Path((given, node)): Path<(String, String)>,
+) -> Result<Response, Failed> {
+    let vault = admin.vaults.resolve(&given)?;
+    let node = parse_node(&node)?;
+    let revoked = admin.vaults.revoke(&vault, node).await;
+    admin
+        .record
+        .revoked(&vault, &node, revoked.as_ref().err())
+        .await;
+    Ok(reply::json(&RevokeReply {
+        rotate: revoked?.rotate,
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Prefix {
+    #[serde(default)]
+    prefix: String,
+}
+
+async fn secrets(
+    admin: Admin,
+    Path(given): Path<String>,
+    query: Result<Query<Prefix>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Failed> {
+    let Query(Prefix { prefix }) = query.map_err(|_| usage("this path takes `prefix`"))?;
+    let vault = admin.vaults.resolve(&given)?;
+    let listing = admin.vaults.list_paths(&vault, &prefix)?;
+    let entries = listing
+        .entries
+        .into_iter()
+        .map(|e| Entry {
+            path: e.path,
+            size: e.size,
+            mode: e.mode,
+            version: e.version,
+            changed_ms: e.changed_ms,
+            by: e.by,
+            conflict: e.conflict,
+        })
+        .collect();
+    Ok(reply::json(&Entries {
+        version: listing.version,
+        entries,
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    path: String,
+    version: Option<String>,
+}
+
+async fn secret(
+    admin: Admin,
+    Path(given): Path<String>,
+    query: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Failed> {
+    let Query(Wanted { path, version }) =
+        query.map_err(|_| usage("this path takes `path` and `version`"))?;
+    let vault = admin.vaults.resolve(&given)?;
+    let (mut value, version) = admin.vaults.get(&vault, &path, version.as_deref())?;
+    let body = Body::from(std::mem::take(&mut *value));
+    let mut response = reply::bytes(body, "application/octet-stream");
+    if let Ok(version) = HeaderValue::from_str(&version.to_string()) {
+        response.headers_mut().insert(VERSION_HEADER, version);
+    }
+    Ok(response)
+}
+
+async fn edit(
+    admin: Admin,
+    Path(given): Path<String>,
+    request: Request,
+) -> Result<Response, Failed> {
+    let vault = admin.vaults.resolve(&given)?;
+    let body = reply::body(request, MAX_EDITS_BODY).await?;
+    let Edits { expect, edits } =
+        enc::decode(&body).map_err(|e| usage(&format!("the body is no canonical `Edits`: {e}")))?;
+    if edits.len() > MAX_EDITS {
+        return Err(ApiError::new(
+            Code::TooLarge,
+            format!("a commit has at most {MAX_EDITS} changes"),
+        )
+        .into());
+    }
+    let edits = edits
+        .into_iter()
+        .map(|e| match e {
+            api::Edit::Put(put) => Edit::Put {
+                path: put.path,
+                mode: put.mode,
+                value: put.value.0,
+            },
+            api::Edit::Remove(path) => Edit::Remove { path },
+        })
+        .collect();
+    let edited = admin.vaults.edit(&vault, edits, expect).await?;
+    Ok(reply::json(&EditReply {
+        version: edited.version,
+        changed: edited.changed,
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogOf {
+    path: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn log(
+    admin: Admin,
+    Path(given): Path<String>,
+    query: Result<Query<LogOf>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Failed> {
+    let Query(LogOf { path, limit }) =
+        query.map_err(|_| usage("this path takes `path` and `limit`"))?;
+    let vault = admin.vaults.resolve(&given)?;
+    let limit = limit.unwrap_or(LOG_DEFAULT).min(LOG_MOST);
+    let path = path.filter(|p| !p.is_empty());
+    let versions = admin.vaults.log(&vault, path.as_deref(), limit)?;
+    let versions = versions
+        .into_iter()
+        .map(|v| Version {
+            version: v.version,
+            author: v.author,
+            committed_ms: v.committed_ms,
+            changes: v
+                .changes
+                .into_iter()
+                .map(|(path, change)| PathChange {
+                    path,
+                    change: change.to_owned(),
+                })
+                .collect(),
+        })
+        .collect();
+    Ok(reply::json(&Log { versions }))
+}
+
+async fn peers(admin: Admin) -> Response {
+    reply::json(&Peers {
+        peers: admin.peers.list(),
+    })
+}
+
+async fn add_peer(admin: Admin, request: Request) -> Result<Response, Failed> {
+    let asked: PeerRequest = reply::parse(request, MAX_SMALL).await?;
+    admin
+        .peers
+        .add(asked.node, asked.address.as_deref())
+        .await?;
+    admin.record.peer(&asked.node, "added").await;
+    Ok(reply::json(&json!({})))
+}
+
+async fn remove_peer(admin: Admin, Path(node): Path<String>) -> Result<Response, Failed> {
+    let node = parse_node(&node)?;
+    if !admin.peers.remove(&node).await? {
+        return Err(ApiError::new(
+            Code::NotFound,
+            format!("{node} is not among the configured peers"),
+        )
+        .next("polykey peer ls")
+        .into());
+    }
+    admin.record.peer(&node, "removed").await;
+    Ok(reply::json(&json!({})))
+}
+
+async fn put_access(admin: Admin, request: Request) -> Result<Response, Failed> {
+    let set: AccessSet = reply::parse(request, MAX_ACCESS_BODY).await?;
+    let digest = set.set.clone();
+    let put = admin.access.put(set).await?;
+    if put.changed {
+        admin
+            .peers
+            .set_access(&admin.access.peers(), &admin.access.siblings());
+    }
+    if put.changed || put.restored {
+        admin.record.rules(&digest, put.restored).await;
+    }
+    let refused = table::rules(&admin)
+        .into_iter()
+        .filter_map(|r| r.reason.map(|reason| RefusedRule { id: r.id, reason }))
+        .collect();
+    Ok(reply::json(&AccessReply {
+        applied: digest,
+        changed: put.changed,
+        refused,
+    }))
+}
+
+async fn consumers(admin: Admin, RawQuery(query): RawQuery) -> Result<Response, Failed> {
+    workloads::consumers_of(&admin, query.as_deref())
+}
+
+async fn stop(admin: Admin) -> Response {
+    tracing::info!("asked to stop");
+    admin.stop_asked.try_send(()).ok();
+    reply::json(&json!({}))
+}
+
+fn parse_node(text: &str) -> Result<NodeId, ApiError> {
+    text.parse().map_err(|e| usage(&format!("{e}")))
+}
+
+fn usage(why: &str) -> ApiError {
+    ApiError::new(Code::Usage, why)
+}

@@ -1,0 +1,138 @@
+//! The node's own errors and summaries, in the words of the local API.
+
+use super::reply::Failed;
+use crate::access::AccessError;
+use crate::peers::PeersError;
+use crate::vaults::{VaultError, VaultSummary};
+use polykey_client::api;
+use polykey_client::error::{ApiError, Code};
+use polykey_core::control::Role;
+use polykey_core::tree::TreeError;
+
+impl From<VaultError> for Failed {
+    fn from(e: VaultError) -> Failed {
+        let code = vault_code(&e);
+        if code == Code::Failed {
+            tracing::error!(error = &e as &dyn std::error::Error, "a request failed");
+        }
+        let error = ApiError::new(code, chain(&e));
+        Failed(match &e {
+            VaultError::Diverged => error.hint("write again once one of them is chosen"),
+            VaultError::Pending => error.hint(
+                "it comes when a node that has it is connected: `polykey peer ls` shows who is",
+            ),
+            VaultError::NeedsUpgrade => {
+                error.hint("upgrade this program; nothing is lost meanwhile")
+            }
+            VaultError::Moved { .. } => error.hint("read it again, then decide"),
+            _ => error,
+        })
+    }
+}
+
+fn vault_code(e: &VaultError) -> Code {
+    match e {
+        VaultError::NotFound | VaultError::NoSuch(_) => Code::NotFound,
+        VaultError::Ambiguous(_) | VaultError::Name(_) => Code::Usage,
+        VaultError::NameTaken
+        | VaultError::Moved { .. }
+        | VaultError::Diverged
+        | VaultError::Wider => Code::Conflict,
+        VaultError::TooMany
+        | VaultError::Tree(TreeError::TooLarge(_) | TreeError::PageTooLarge) => Code::TooLarge,
+        VaultError::Tree(TreeError::Path(_)) => Code::Usage,
+        VaultError::Role { .. } => Code::Forbidden,
+        VaultError::NeedsUpgrade => Code::NeedsUpgrade,
+        VaultError::Pending => Code::Unreachable,
+        _ => Code::Failed,
+    }
+}
+
+impl From<PeersError> for Failed {
+    fn from(e: PeersError) -> Failed {
+        let code = match &e {
+            PeersError::Address { .. } | PeersError::Myself => Code::Usage,
+            PeersError::TooMany { .. } => Code::TooLarge,
+            _ => Code::Failed,
+        };
+        ApiError::new(code, chain(&e)).into()
+    }
+}
+
+impl From<AccessError> for Failed {
+    fn from(e: AccessError) -> Failed {
+        use crate::access::SetError;
+        let code = match &e {
+            AccessError::Set(SetError::WentBack { .. }) => Code::Conflict,
+            AccessError::Set(SetError::TooMany { .. }) => Code::TooLarge,
+            AccessError::Set(_) => Code::Usage,
+            AccessError::Store(_) | AccessError::Damaged(_) => Code::Failed,
+        };
+        tracing::warn!(
+            error = &e as &dyn std::error::Error,
+            "an access set was refused"
+        );
+        ApiError::new(code, chain(&e)).into()
+    }
+}
+
+/// An error with its sources, as one sentence.
+fn chain(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut source = e.source();
+    while let Some(s) = source {
+        let more = s.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = s.source();
+    }
+    text
+}
+
+/// The word for a role.
+pub fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Mirror => "mirror",
+        Role::Reader => "reader",
+        Role::Writer => "writer",
+        Role::Owner => "owner",
+    }
+}
+
+/// The role of a word.
+pub fn role_of(word: &str) -> Result<Role, ApiError> {
+    match word {
+        "mirror" => Ok(Role::Mirror),
+        "reader" => Ok(Role::Reader),
+        "writer" => Ok(Role::Writer),
+        "owner" => Ok(Role::Owner),
+        _ => Err(ApiError::new(
+            Code::Usage,
+            "a role is mirror, reader, writer or owner",
+        )),
+    }
+}
+
+/// A vault for the user of this node.
+pub fn vault(summary: &VaultSummary) -> api::Vault {
+    api::Vault {
+        id: summary.id,
+        name: summary.name.clone(),
+        role: summary.role.map_or("none", role_word).to_owned(),
+        version: summary.version,
+        author: summary.author,
+        committed_ms: summary.committed_ms,
+        owners: summary.owners.clone(),
+        members: summary.members,
+        state: summary.state.as_str().to_owned(),
+    }
+}
+
+/// A vault for the operator: names are this node's own and stay here.
+pub fn vault_without_name(summary: &VaultSummary) -> api::Vault {
+    api::Vault {
+        name: None,
+        ..vault(summary)
+    }
+}

@@ -1,0 +1,325 @@
+//! A version on its way to a watcher: the frames of a `Snapshot` or a `Change`, made one after another while they are taken, so that a large vault costs a node one
+//! part of it at a time.
+
+use super::decision::Serving;
+use crate::vaults::{VaultError, Vaults};
+use minicbor::bytes::ByteVec;
+use polykey_client::access::Rule;
+use polykey_client::api::Secret;
+use polykey_client::watch::{
+    Body, Content, EpochKeys, File, Files, Frame, MAX_FRAME, PART_BYTES, Part, Sealed,
+};
+use polykey_core::ids::{Address, CommitId, EpochId, OpId, VaultId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use zeroize::Zeroizing;
+
+/// The most bytes of signed operations in one frame: what is left of it beside one part and the overhead of both.
+const MAX_CONTROL: usize = MAX_FRAME - 2 * PART_BYTES;
+/// The largest value in one frame.
+const MAX_VALUE: usize = MAX_FRAME - PART_BYTES;
+
+/// Why a version cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum OutgoingError {
+    /// The vault.
+    #[error("cannot read the vault")]
+    Vault(#[from] VaultError),
+    /// The control log is longer than a frame.
+    #[error("the vault's control log has {0} bytes, too many for a watch")]
+    Control(usize),
+    /// A value is longer than a frame.
+    #[error("a value of {0} bytes is too large for a watch")]
+    Value(usize),
+}
+
+/// What a watcher holds of one name, as far as this node knows.
+pub struct Holds {
+    /// The version.
+    pub version: CommitId,
+    root: Address,
+    /// What it may read of it: no paths for the whole vault.
+    scope: Option<Vec<String>>,
+    /// Identity of the rule under which it was sent.
+    rule: String,
+    /// Heads of the control log that it was sent.
+    control: Vec<OpId>,
+    /// Epochs whose keys it was sent.
+    epochs: BTreeSet<EpochId>,
+    /// Path, mode and hash of each plain file.
+    files: BTreeMap<String, (u32, [u8; 32])>,
+}
+
+impl Holds {
+    /// What a watcher holds that says it has `version`, from a watch before this one.
+    pub fn from_before(
+        vaults: &Vaults,
+        rule: &Rule,
+        serving: &Serving,
+        version: CommitId,
+    ) -> Result<Option<Holds>, VaultError> {
+        let Some(root) = vaults.root_of(&rule.vault, &version) else {
+            return Ok(None);
+        };
+        let scope = scope(serving);
+        let files = match &scope {
+            None => BTreeMap::new(),
+            Some(paths) => vaults
+                .files(&rule.vault, root, paths)?
+                .into_iter()
+                .map(|f| (f.path, (f.mode, *hash_of(&f.value))))
+                .collect(),
+        };
+        Ok(Some(Holds {
+            version,
+            root,
+            scope,
+            rule: rule.id.clone(),
+            control: Vec::new(),
+            epochs: BTreeSet::new(),
+            files,
+        }))
+    }
+
+    /// True when nothing of this is different from what is served now.
+    pub fn is_current(&self, rule: &Rule, serving: &Serving) -> bool {
+        self.version == serving.served.version
+            && self.rule == rule.id
+            && self.scope == scope(serving)
+    }
+}
+
+fn scope(serving: &Serving) -> Option<Vec<String>> {
+    (!serving.allowed.whole_vault).then(|| serving.allowed.paths.clone())
+}
+
+fn hash_of(value: &[u8]) -> Zeroizing<[u8; 32]> {
+    let digest = ring::digest::digest(&ring::digest::SHA256, value);
+    let mut out = Zeroizing::new([0; 32]);
+    out.copy_from_slice(digest.as_ref());
+    out
+}
+
+/// The frames of one version.
+pub struct Outgoing {
+    vault: VaultId,
+    name: String,
+    head: Option<Content>,
+    whole: bool,
+    rest: Rest,
+    /// Epochs whose keys were sent, before or in these frames.
+    epochs: BTreeSet<EpochId>,
+    after: Holds,
+    done: bool,
+}
+
+enum Rest {
+    Objects(VecDeque<Address>),
+    Files(VecDeque<File>, Vec<String>),
+}
+
+impl Outgoing {
+    /// All of a version, or, for one who holds an earlier one in the same way, what changed since.
+    pub fn new(
+        vaults: &Vaults,
+        rule: &Rule,
+        serving: &Serving,
+        holds: Option<&Holds>,
+    ) -> Result<Outgoing, OutgoingError> {
+        let scope = scope(serving);
+        let before = holds.filter(|h| h.scope == scope);
+        let served = &serving.served;
+        let mut after = Holds {
+            version: served.version,
+            root: served.root,
+            scope: scope.clone(),
+            rule: rule.id.clone(),
+            control: served.control.heads(),
+            epochs: BTreeSet::new(),
+            files: BTreeMap::new(),
+        };
+        let rest = match &scope {
+            None => Rest::Objects(match before {
+                Some(b) => vaults.change_of(&rule.vault, b.root, served.root)?.into(),
+                None => vaults.pull(&rule.vault, &[], &served.version)?.into(),
+            }),
+            Some(paths) => files(vaults, rule, served.root, paths, before, &mut after)?,
+        };
+        Ok(Outgoing {
+            vault: rule.vault,
+            name: rule.name.clone(),
+            head: Some(head(rule, serving, before)?),
+            whole: before.is_none(),
+            rest,
+            epochs: before.map(|b| b.epochs.clone()).unwrap_or_default(),
+            after,
+            done: false,
+        })
+    }
+
+    /// The next frame; `None` after the last.
+    pub fn next(&mut self, vaults: &Vaults) -> Result<Option<Frame>, OutgoingError> {
+        if self.done {
+            return Ok(None);
+        }
+        let body = match &mut self.rest {
+            Rest::Objects(addresses) => {
+                Body::Sealed(sealed(vaults, &self.vault, addresses, &mut self.epochs)?)
+            }
+            Rest::Files(files, removed) => Body::Files(plain(files, removed)),
+        };
+        let more = match &self.rest {
+            Rest::Objects(left) => !left.is_empty(),
+            Rest::Files(left, removed) => !left.is_empty() || !removed.is_empty(),
+        };
+        self.done = !more;
+        Ok(Some(match self.head.take() {
+            Some(content) => {
+                let content = Content {
+                    body,
+                    more,
+                    ..content
+                };
+                if self.whole {
+                    Frame::Snapshot(content)
+                } else {
+                    Frame::Change(content)
+                }
+            }
+            None => Frame::Part(Part {
+                name: self.name.clone(),
+                body,
+                more,
+            }),
+        }))
+    }
+
+    /// What the watcher holds once it has all frames.
+    pub fn sent(self) -> Holds {
+        Holds {
+            epochs: self.epochs,
+            ..self.after
+        }
+    }
+}
+
+fn head(rule: &Rule, serving: &Serving, before: Option<&Holds>) -> Result<Content, OutgoingError> {
+    let served = &serving.served;
+    let known = before.map_or(&[][..], |b| &b.control);
+    let control: Vec<ByteVec> = served
+        .control
+        .beyond(known)
+        .into_iter()
+        .map(|op| op.bytes().to_vec().into())
+        .collect();
+    let bytes = control.iter().map(|op| op.len() + 8).sum();
+    if bytes > MAX_CONTROL {
+        return Err(OutgoingError::Control(bytes));
+    }
+    let delivery = serde_json::to_vec(&rule.delivery).unwrap_or_else(|_| b"{}".to_vec());
+    Ok(Content {
+        rule: rule.id.clone(),
+        name: rule.name.clone(),
+        vault: rule.vault,
+        version: served.version,
+        signers: rule.signers.clone(),
+        delivery: delivery.into(),
+        control,
+        commits: vec![served.commit.clone().into()],
+        body: Body::Files(Files {
+            put: Vec::new(),
+            removed: Vec::new(),
+        }),
+        more: false,
+        pinned: rule.version.is_some(),
+    })
+}
+
+/// About a part of objects, with the keys of every epoch that was not sent before.
+fn sealed(
+    vaults: &Vaults,
+    vault: &VaultId,
+    addresses: &mut VecDeque<Address>,
+    epochs: &mut BTreeSet<EpochId>,
+) -> Result<Sealed, OutgoingError> {
+    let mut objects = Vec::new();
+    let mut bytes = 0;
+    while bytes < PART_BYTES {
+        let Some(address) = addresses.pop_front() else {
+            break;
+        };
+        let object = vaults
+            .object(vault, &address)?
+            .ok_or(VaultError::Row("less of a vault than its commit says"))?;
+        bytes += object.len();
+        objects.push(object);
+    }
+    let new: Vec<EpochId> = Vaults::epochs_of(&objects)?
+        .into_iter()
+        .filter(|e| epochs.insert(*e))
+        .collect();
+    let keys = vaults
+        .object_keys(vault, new)?
+        .iter()
+        .map(|k| EpochKeys {
+            epoch: k.epoch(),
+            keys: Secret(Zeroizing::new(k.to_bytes().to_vec())),
+        })
+        .collect();
+    Ok(Sealed {
+        objects: objects.into_iter().map(ByteVec::from).collect(),
+        keys,
+    })
+}
+
+/// Plain files that differ from those that the watcher has, and paths that it has too many.
+fn files(
+    vaults: &Vaults,
+    rule: &Rule,
+    root: Address,
+    paths: &[String],
+    before: Option<&Holds>,
+    after: &mut Holds,
+) -> Result<Rest, OutgoingError> {
+    let mut put = VecDeque::new();
+    for file in vaults.files(&rule.vault, root, paths)? {
+        if file.value.len() > MAX_VALUE {
+            return Err(OutgoingError::Value(file.value.len()));
+        }
+        let now = (file.mode, *hash_of(&file.value));
+        if before.is_none_or(|b| b.files.get(&file.path) != Some(&now)) {
+            put.push_back(File {
+                path: file.path.clone(),
+                mode: file.mode,
+                value: Secret(file.value),
+            });
+        }
+        after.files.insert(file.path, now);
+    }
+    let gone = before.into_iter().flat_map(|b| b.files.keys());
+    let removed = gone
+        .filter(|p| !after.files.contains_key(*p))
+        .cloned()
+        .collect();
+    Ok(Rest::Files(put, removed))
+}
+
+/// About a part of plain files and of paths that are no more.
+fn plain(files: &mut VecDeque<File>, removed: &mut Vec<String>) -> Files {
+    let mut part = Files {
+        put: Vec::new(),
+        removed: Vec::new(),
+    };
+    let mut bytes = 0;
+    while bytes < PART_BYTES {
+        if let Some(path) = removed.pop() {
+            bytes += path.len() + 8;
+            part.removed.push(path);
+        } else if let Some(file) = files.pop_front() {
+            bytes += file.path.len() + file.value.0.len() + 32;
+            part.put.push(file);
+        } else {
+            break;
+        }
+    }
+    part
+}
