@@ -3,11 +3,18 @@
 //! sled's own flush ends in `sync_file_range` on Linux: neither the disk's cache nor the metadata of a grown file is written by it. So every group of commits is followed by
 //! an `fdatasync` of our own on the same file. One writer thread applies what has queued up, flushes once for all, and then answers all.
 //!
+//! Large rows stand in [`packs`] beside it, since sled does not sync those at all.
+//!
 //! A failed write ends writing: what sled then holds in memory may not be on the disk, and nothing may be acknowledged on top of it until the agent starts again.
 
+mod packs;
+
+use packs::{Appender, INLINE, MAX_ROW, Packs, Place};
 use polykey_core::row::RowKey;
-use std::fs::File;
-use std::io;
+use polykey_core::seal;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +29,13 @@ const CACHE: u64 = 32 << 20;
 const QUEUE: usize = 1_024;
 /// Commits that one flush may cover: 64 of the largest (a 64 KiB value each) are 4 MiB.
 const GROUP: usize = 64;
+/// Packs below this size, in bytes, are not worth a look for rows that nobody points to any more.
+const COMPACT_FROM: u64 = 64 << 20;
+/// Rows that one step of compaction moves, in bytes: what it holds in memory.
+const COMPACT_STEP: usize = 8 << 20;
+/// First byte of what sled holds of a row: the row follows, or its place in the packs.
+const HERE: u8 = 0;
+const PACKED: u8 = 1;
 
 /// The tables. A row's key is its table's number and the table's own key, which holds ids and counters, never names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +55,7 @@ pub enum Table {
     Wrap = 6,
     /// Commits.
     Commit = 7,
-    /// Sealed objects: the only rows that are stored as they are, since their address proves them.
+    /// Sealed objects, their keys ending in their address, which proves them: the only rows that are stored as they are.
     Object = 8,
     /// Configured peers.
     Peer = 9,
@@ -59,8 +73,23 @@ pub enum Table {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has it open.
-    #[error("another agent uses {0}")]
-    InUse(PathBuf),
+    #[error("another agent uses {path}{}", .pid.map(|p| format!(" (process {p})")).unwrap_or_default())]
+    InUse {
+        /// Where.
+        path: PathBuf,
+        /// Which process, if it said so.
+        pid: Option<u32>,
+    },
+    /// A pod's store was mounted by another pod.
+    #[error("the store at {path} belongs to {made_by}, and this is {here}")]
+    OtherPod {
+        /// Where.
+        path: PathBuf,
+        /// The pod that made it.
+        made_by: String,
+        /// The pod that opened it.
+        here: String,
+    },
     /// Made by a newer version.
     #[error("the store at {path} is of format {found}; this version knows {SCHEMA}")]
     Newer {
@@ -97,6 +126,9 @@ pub enum StoreError {
     /// A write failed earlier: see the log; a full disk is the usual cause.
     #[error("the store takes no more writes after a failure; free space if the disk is full, then start the agent again")]
     Stopped,
+    /// More than a row can hold.
+    #[error("a row of {0} bytes is too large")]
+    TooLarge(usize),
     /// No randomness for a nonce.
     #[error("the operating system gave no randomness")]
     Randomness,
@@ -141,15 +173,21 @@ impl Batch {
 pub struct Store {
     path: PathBuf,
     db: sled::Db,
+    packs: Arc<Packs>,
     rows: RowKey,
     queue: Option<mpsc::Sender<Job>>,
     writer: Option<std::thread::JoinHandle<()>>,
     stopped: Arc<AtomicBool>,
     boot: u64,
+    /// Held as long as the store is open.
+    _lock: File,
 }
 
+/// A row as it is stored, by its place; `None` removes it.
+type Row = (Vec<u8>, Option<Vec<u8>>);
+
 struct Job {
-    batch: sled::Batch,
+    rows: Vec<Row>,
     done: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -160,20 +198,40 @@ impl Store {
     /// `InUse` when another process has it, `Newer` when a newer version made it, else what failed.
     pub fn open(dir: &Path, rows: RowKey) -> Result<Arc<Store>, StoreError> {
         let path = dir.to_path_buf();
-        std::fs::create_dir_all(dir).map_err(|source| StoreError::Io { path: path.clone(), step: "make its directory", source })?;
-        let config = sled::Config::new().path(dir).cache_capacity(CACHE).flush_every_ms(None).mode(sled::Mode::HighThroughput);
-        let db = config.open().map_err(|e| match e {
-            sled::Error::Io(ref io) if io.kind() == io::ErrorKind::WouldBlock || io.to_string().contains("could not acquire lock") => StoreError::InUse(path.clone()),
-            source => StoreError::Database { path: path.clone(), step: "open", source },
-        })?;
-        let disk = Disk::open(dir)?;
+        let io = |step| { let path = path.clone(); move |source| StoreError::Io { path, step, source } };
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("make its directory"))?;
+        let lock = lock(dir)?;
+        let db = open_database(dir)?;
+        let packs = Arc::new(Packs::open(&dir.join("packs")).map_err(io("open its packs"))?);
+        let mut disk = Disk::open(dir, &packs)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let mut store = Store { path: path.clone(), db: db.clone(), rows, queue: Some(queue), writer: None, stopped: stopped.clone(), boot: 0 };
-        store.start_counted(&disk)?;
-        let spawned = std::thread::Builder::new().name("store-writer".into()).spawn(move || write_jobs(jobs, &db, &disk, &stopped));
-        store.writer = Some(spawned.map_err(|source| StoreError::Io { path, step: "start its writer", source })?);
+        let mut store =
+            Store { path: path.clone(), db: db.clone(), packs, rows, queue: Some(queue), writer: None, stopped: stopped.clone(), boot: 0, _lock: lock };
+        store.start_counted(&mut disk)?;
+        store.compact(&mut disk)?;
+        let spawned = std::thread::Builder::new().name("store-writer".into()).spawn(move || write_jobs(jobs, &db, &mut disk, &stopped));
+        store.writer = Some(spawned.map_err(io("start its writer"))?);
         Ok(Arc::new(store))
+    }
+
+    /// Says in which pod this is. A store remembers the first one: a volume mounted by another pod is a clone or a mistake, and both nodes would have one identity. With
+    /// `move_here` it belongs to this pod from now on.
+    ///
+    /// # Errors
+    /// `OtherPod` when another pod made the store.
+    pub async fn belongs_to(&self, pod: &str, move_here: bool) -> Result<(), StoreError> {
+        match self.get(Table::Meta, b"pod")? {
+            Some(made_by) if made_by.as_slice() == pod.as_bytes() => return Ok(()),
+            Some(made_by) if !move_here => {
+                let made_by = String::from_utf8_lossy(&made_by).into_owned();
+                return Err(StoreError::OtherPod { path: self.path.clone(), made_by, here: pod.to_owned() });
+            }
+            _ => {}
+        }
+        let mut batch = Batch::default();
+        batch.put(Table::Meta, b"pod", pod.as_bytes().to_vec());
+        self.commit(batch).await
     }
 
     /// How many times this store was opened.
@@ -229,39 +287,54 @@ impl Store {
         if batch.is_empty() {
             return Ok(());
         }
-        let batch = self.sealed(batch)?;
+        let rows = self.sealed(batch)?;
         let (done, answer) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(StoreError::Stopped)?;
-        queue.send(Job { batch, done }).await.map_err(|_| StoreError::Stopped)?;
+        queue.send(Job { rows, done }).await.map_err(|_| StoreError::Stopped)?;
         answer.await.map_err(|_| StoreError::Stopped)?
     }
 
-    fn sealed(&self, batch: Batch) -> Result<sled::Batch, StoreError> {
-        let mut out = sled::Batch::default();
-        for write in batch.writes {
+    fn sealed(&self, batch: Batch) -> Result<Vec<Row>, StoreError> {
+        let mut out = Vec::with_capacity(batch.writes.len());
+        for mut write in batch.writes {
             let place = row_key(write.table, &write.key);
-            match write.value {
-                None => out.remove(place),
-                Some(value) if write.table == Table::Object => out.insert(place, value.as_slice()),
+            let row = match write.value.take() {
+                None => None,
+                Some(mut value) if write.table == Table::Object => Some(std::mem::take(&mut *value)),
                 Some(value) => {
                     let mut nonce = [0; 24];
                     getrandom::fill(&mut nonce).map_err(|_| StoreError::Randomness)?;
-                    out.insert(place, self.rows.seal(write.table as u8, &write.key, &value, nonce));
+                    Some(self.rows.seal(write.table as u8, &write.key, &value, nonce))
                 }
+            };
+            if let Some(length) = row.as_ref().map(Vec::len).filter(|length| *length > MAX_ROW) {
+                return Err(StoreError::TooLarge(length));
             }
+            out.push((place, row));
         }
         Ok(out)
     }
 
-    fn opened(&self, table: Table, key: &[u8], row: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    fn opened(&self, table: Table, key: &[u8], stored: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let packed;
+        let row = match stored.split_first() {
+            Some((&HERE, row)) => row,
+            Some((&PACKED, place)) => {
+                let place = Place::from_bytes(place).ok_or(StoreError::Damaged(table))?;
+                packed = self.packs.read(place).map_err(|source| self.io("read its packs", source))?.ok_or(StoreError::Damaged(table))?;
+                &packed
+            }
+            _ => return Err(StoreError::Damaged(table)),
+        };
         if table == Table::Object {
-            return Ok(Zeroizing::new(row.to_vec()));
+            let proven = key.ends_with(seal::address(row).as_bytes());
+            return if proven { Ok(Zeroizing::new(row.to_vec())) } else { Err(StoreError::Damaged(table)) };
         }
         self.rows.open(table as u8, key, row).map_err(|_| StoreError::Damaged(table))
     }
 
     /// Checks the schema and counts this start.
-    fn start_counted(&mut self, disk: &Disk) -> Result<(), StoreError> {
+    fn start_counted(&mut self, disk: &mut Disk) -> Result<(), StoreError> {
         let number = |bytes: &[u8]| <[u8; 8]>::try_from(bytes).map(u64::from_be_bytes).map_err(|_| StoreError::Damaged(Table::Meta));
         if let Some(found) = self.get(Table::Meta, b"schema")? {
             let found = u32::try_from(number(&found)?).unwrap_or(u32::MAX);
@@ -273,9 +346,45 @@ impl Store {
         let mut batch = Batch::default();
         batch.put(Table::Meta, b"schema", u64::from(SCHEMA).to_be_bytes().to_vec());
         batch.put(Table::Meta, b"boot", self.boot.to_be_bytes().to_vec());
-        let batch = self.sealed(batch)?;
-        self.db.apply_batch(batch).map_err(|source| self.database("write", source))?;
-        disk.sync(&self.db)
+        disk.write(&self.db, [self.sealed(batch)?])
+    }
+
+    /// Moves the rows that are in packs into new ones when less than half of what the packs hold is pointed to, and removes the old ones. A crash at any point leaves either
+    /// place whole.
+    fn compact(&self, disk: &mut Disk) -> Result<(), StoreError> {
+        let sizes = self.packs.sizes().map_err(|source| self.io("list its packs", source))?;
+        let total: u64 = sizes.iter().map(|(_, size)| size).sum();
+        if total < COMPACT_FROM {
+            return Ok(());
+        }
+        let mut live = Vec::new();
+        for row in self.db.iter() {
+            let (key, stored) = row.map_err(|source| self.database("read", source))?;
+            if let Some(place) = stored.split_first().filter(|(kind, _)| **kind == PACKED).and_then(|(_, place)| Place::from_bytes(place)) {
+                live.push((key, place));
+            }
+        }
+        if live.iter().map(|(_, place)| place.length()).sum::<u64>() * 2 > total {
+            return Ok(());
+        }
+        disk.packs.begin_next().map_err(|source| self.io("begin a pack", source))?;
+        let (mut rows, mut held): (Vec<Row>, usize) = (Vec::new(), 0);
+        for (key, place) in live {
+            if let Some(row) = self.packs.read(place).map_err(|source| self.io("read its packs", source))? {
+                held += row.len();
+                rows.push((key.to_vec(), Some(row)));
+            }
+            if held >= COMPACT_STEP {
+                disk.write(&self.db, [std::mem::take(&mut rows)])?;
+                held = 0;
+            }
+        }
+        disk.write(&self.db, [rows])?;
+        sizes.iter().try_for_each(|(number, _)| self.packs.remove(*number)).map_err(|source| self.io("remove an old pack", source))
+    }
+
+    fn io(&self, step: &'static str, source: io::Error) -> StoreError {
+        StoreError::Io { path: self.path.clone(), step, source }
     }
 
     fn database(&self, step: &'static str, source: sled::Error) -> StoreError {
@@ -305,45 +414,112 @@ fn row_key(table: Table, key: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Our own handle of sled's file, for `fdatasync`.
+/// Takes the store for this process. The file says which one, for the error of the next.
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let io = |source| StoreError::Io { path: dir.to_path_buf(), step: "lock", source };
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock")).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            (&file).take(16).read_to_string(&mut text).ok();
+            return Err(StoreError::InUse { path: dir.to_path_buf(), pid: text.trim().parse().ok() });
+        }
+        Err(TryLockError::Error(e)) => return Err(io(e)),
+    }
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
+    Ok(file)
+}
+
+/// Opens sled. A `snap.*` file only speeds its recovery up; when one is damaged, it is put aside and everything is read from the log itself.
+fn open_database(dir: &Path) -> Result<sled::Db, StoreError> {
+    let open = || sled::Config::new().path(dir).cache_capacity(CACHE).flush_every_ms(None).mode(sled::Mode::HighThroughput).open();
+    let result = match open() {
+        Err(sled::Error::Corruption { .. }) if put_snapshots_aside(dir) => {
+            tracing::warn!(store = %dir.display(), "a snapshot of the database was damaged; it was put aside and the log is read from its beginning");
+            open()
+        }
+        other => other,
+    };
+    result.map_err(|e| match e {
+        sled::Error::Io(ref io) if io.to_string().contains("could not acquire lock") => StoreError::InUse { path: dir.to_path_buf(), pid: None },
+        source => StoreError::Database { path: dir.to_path_buf(), step: "open", source },
+    })
+}
+
+/// True when there was one to put aside.
+fn put_snapshots_aside(dir: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(dir) else { return false };
+    let snapshots: Vec<PathBuf> =
+        entries.flatten().map(|e| e.path()).filter(|p| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("snap."))).collect();
+    let aside = |path: &PathBuf| {
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        fs::rename(path, dir.join(format!("damaged-{name}"))).is_ok()
+    };
+    !snapshots.is_empty() && snapshots.iter().all(aside)
+}
+
+/// What makes writes durable: our own handle of sled's file for `fdatasync`, and the end of the packs.
 struct Disk {
     path: PathBuf,
     file: File,
+    packs: Appender,
 }
 
 impl Disk {
-    fn open(dir: &Path) -> Result<Disk, StoreError> {
+    fn open(dir: &Path, packs: &Packs) -> Result<Disk, StoreError> {
         let io = |step| move |source| StoreError::Io { path: dir.to_path_buf(), step, source };
         // The names of files that were just made are on the disk only after their directories are.
         for made in [Some(dir), dir.parent().filter(|p| !p.as_os_str().is_empty())].into_iter().flatten() {
             File::open(made).and_then(|d| d.sync_all()).map_err(io("sync its directory"))?;
         }
         let file = File::open(dir.join("db")).map_err(io("open its file"))?;
-        Ok(Disk { path: dir.to_path_buf(), file })
+        let packs = Appender::open(packs).map_err(io("open its packs"))?;
+        Ok(Disk { path: dir.to_path_buf(), file, packs })
     }
 
-    fn sync(&self, db: &sled::Db) -> Result<(), StoreError> {
-        db.flush().map_err(|source| StoreError::Database { path: self.path.clone(), step: "flush", source })?;
-        self.file.sync_data().map_err(|source| StoreError::Io { path: self.path.clone(), step: "sync", source })
+    /// Writes batches, each whole or not at all, and returns when the disk has all of them: large rows first, then what points to them.
+    fn write(&mut self, db: &sled::Db, batches: impl IntoIterator<Item = Vec<Row>>) -> Result<(), StoreError> {
+        let batches = batches.into_iter().map(|rows| self.place(rows)).collect::<Result<Vec<_>, _>>().map_err(|e| self.io("write its packs", e))?;
+        self.packs.sync().map_err(|e| self.io("sync its packs", e))?;
+        for batch in batches {
+            db.apply_batch(batch).map_err(|e| self.database("write", e))?;
+        }
+        db.flush().map_err(|e| self.database("flush", e))?;
+        self.file.sync_data().map_err(|e| self.io("sync", e))
+    }
+
+    fn place(&mut self, rows: Vec<Row>) -> io::Result<sled::Batch> {
+        let mut batch = sled::Batch::default();
+        for (key, row) in rows {
+            match row {
+                None => batch.remove(key),
+                Some(row) if row.len() <= INLINE => batch.insert(key, [&[HERE], row.as_slice()].concat()),
+                Some(row) => batch.insert(key, [&[PACKED], &self.packs.append(&row)?.to_bytes()[..]].concat()),
+            }
+        }
+        Ok(batch)
+    }
+
+    fn io(&self, step: &'static str, source: io::Error) -> StoreError {
+        StoreError::Io { path: self.path.clone(), step, source }
+    }
+
+    fn database(&self, step: &'static str, source: sled::Error) -> StoreError {
+        StoreError::Database { path: self.path.clone(), step, source }
     }
 }
 
-/// The writer: applies what has queued up, syncs once, answers all.
-fn write_jobs(mut jobs: mpsc::Receiver<Job>, db: &sled::Db, disk: &Disk, stopped: &AtomicBool) {
+/// The writer: takes what has queued up, writes and syncs it once, answers all.
+fn write_jobs(mut jobs: mpsc::Receiver<Job>, db: &sled::Db, disk: &mut Disk, stopped: &AtomicBool) {
     while let Some(first) = jobs.blocking_recv() {
-        let mut answers = Vec::with_capacity(1);
-        let mut job = Some(first);
-        let mut result = if stopped.load(Ordering::Acquire) { Err(StoreError::Stopped) } else { Ok(()) };
-        while let Some(Job { batch, done }) = job.take() {
-            if result.is_ok() {
-                result = db.apply_batch(batch).map_err(|source| StoreError::Database { path: disk.path.clone(), step: "write", source });
-            }
-            answers.push(done);
-            if answers.len() < GROUP {
-                job = jobs.try_recv().ok();
-            }
+        let mut group = vec![first];
+        while group.len() < GROUP {
+            let Ok(next) = jobs.try_recv() else { break };
+            group.push(next);
         }
-        let result = result.and_then(|()| disk.sync(db));
+        let (rows, answers): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.rows, job.done)).unzip();
+        let result = if stopped.load(Ordering::Acquire) { Err(StoreError::Stopped) } else { disk.write(db, rows) };
         if let Err(e) = &result {
             stopped.store(true, Ordering::Release);
             if !matches!(e, StoreError::Stopped) {
@@ -359,6 +535,9 @@ fn write_jobs(mut jobs: mpsc::Receiver<Job>, db: &sled::Db, disk: &Disk, stopped
         }
     }
 }
+
+#[cfg(test)]
+mod torture;
 
 #[cfg(test)]
 pub(crate) mod testing {
@@ -390,17 +569,21 @@ mod tests {
         batch
     }
 
+    fn address(object: &[u8]) -> Vec<u8> {
+        [&[1; 32][..], seal::address(object).as_bytes()].concat()
+    }
+
     #[tokio::test]
     async fn rows_come_back_after_reopening_and_starts_are_counted() {
         let (dir, store) = scratch_store();
         assert_eq!(store.boot(), 1);
         store.commit(one(Table::Vault, b"k1", b"value")).await.unwrap();
-        store.commit(one(Table::Object, b"k1", b"object")).await.unwrap();
+        store.commit(one(Table::Object, &address(b"object"), b"object")).await.unwrap();
         drop(store);
         let store = Store::open(&dir.path().join("store"), scratch_key()).unwrap();
         assert_eq!(store.boot(), 2);
         assert_eq!(store.get(Table::Vault, b"k1").unwrap().unwrap().as_slice(), b"value");
-        assert_eq!(store.get(Table::Object, b"k1").unwrap().unwrap().as_slice(), b"object");
+        assert_eq!(store.get(Table::Object, &address(b"object")).unwrap().unwrap().as_slice(), b"object");
         assert_eq!(store.scan(Table::Vault, b"k").count(), 1);
         let mut batch = Batch::default();
         batch.remove(Table::Vault, b"k1");
@@ -412,7 +595,7 @@ mod tests {
     fn a_second_agent_on_one_store_is_told_so() {
         let (dir, _store) = scratch_store();
         let second = Store::open(&dir.path().join("store"), scratch_key());
-        assert!(matches!(second, Err(StoreError::InUse(_))), "{:?}", second.err());
+        assert!(matches!(second, Err(StoreError::InUse { pid: Some(pid), .. }) if pid == std::process::id()), "{:?}", second.err());
     }
 
     #[tokio::test]
@@ -432,6 +615,108 @@ mod tests {
             store.db.insert(row_key(table, b"other"), row).unwrap();
             assert!(store.get(table, b"other").is_err(), "a row of {table:?} in another place");
         }
+    }
+
+    #[tokio::test]
+    async fn a_flipped_byte_in_a_large_row_or_in_an_object_of_any_size_is_an_error() {
+        let (dir, store) = scratch_store();
+        let (small, large) = (vec![1; 300], vec![2; 9_000]);
+        for (table, key, value) in [(Table::Access, b"key".to_vec(), &large), (Table::Object, address(&large), &large), (Table::Object, address(&small), &small)] {
+            store.commit(one(table, &key, value)).await.unwrap();
+            let place = row_key(table, &key);
+            let row = store.db.get(&place).unwrap().unwrap();
+            for at in 0..row.len() {
+                let mut changed = row.to_vec();
+                changed[at] ^= 1;
+                store.db.insert(&place, changed).unwrap();
+                assert!(matches!(store.get(table, &key), Err(StoreError::Damaged(t)) if t == table), "byte {at} of {table:?}");
+            }
+            store.db.insert(&place, row).unwrap();
+            assert_eq!(store.get(table, &key).unwrap().unwrap().as_slice(), value.as_slice());
+        }
+        let pack = dir.path().join("store/packs/0.pack");
+        let good = fs::read(&pack).unwrap();
+        for at in [0, 4_000, 9_000, good.len() - 1] {
+            let mut changed = good.clone();
+            changed[at] ^= 1;
+            fs::write(&pack, changed).unwrap();
+            assert!(store.get(Table::Access, b"key").is_err() || store.get(Table::Object, &address(&large)).is_err(), "byte {at} of the pack");
+        }
+    }
+
+    #[tokio::test]
+    async fn sled_never_makes_a_file_that_it_does_not_sync() {
+        let (dir, store) = scratch_store();
+        for size in [200, INLINE - 100, INLINE, INLINE + 1, 20_000, 66_000, 131_072] {
+            for n in 0..40u8 {
+                // Neighbours in one page: the worst case for its size.
+                let object = vec![n; size];
+                let mut batch = one(Table::Op, &[n, 0], &object);
+                batch.put(Table::Object, &address(&object), object.clone());
+                store.commit(batch).await.unwrap();
+            }
+        }
+        let blobs = fs::read_dir(dir.path().join("store/blobs")).map_or(0, Iterator::count);
+        assert_eq!(blobs, 0);
+    }
+
+    #[tokio::test]
+    async fn large_rows_that_were_overwritten_give_their_space_back_at_the_next_start() {
+        let (dir, store) = scratch_store();
+        let row = |n: u8| vec![n; 1 << 20];
+        store.commit(one(Table::Op, b"stays", &row(0))).await.unwrap();
+        for n in 0..70u8 {
+            store.commit(one(Table::Access, b"set", &row(n))).await.unwrap();
+        }
+        let size = |store: &Store| store.packs.sizes().unwrap().iter().map(|(_, size)| size).sum::<u64>();
+        assert!(size(&store) > 70 << 20);
+        drop(store);
+        for _ in 0..2 {
+            let store = Store::open(&dir.path().join("store"), scratch_key()).unwrap();
+            assert!(size(&store) < 3 << 20, "{} bytes", size(&store));
+            assert_eq!(store.get(Table::Access, b"set").unwrap().unwrap().as_slice(), row(69).as_slice());
+            assert_eq!(store.get(Table::Op, b"stays").unwrap().unwrap().as_slice(), row(0).as_slice());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_snapshot_of_the_database_costs_nothing() {
+        let (dir, store) = scratch_store();
+        store.commit(one(Table::Peer, b"p", b"value")).await.unwrap();
+        drop(store);
+        let path = dir.path().join("store");
+        drop(Store::open(&path, scratch_key()).unwrap());
+        let is_snapshot = |e: &fs::DirEntry| e.file_name().to_string_lossy().starts_with("snap.");
+        let snapshots: Vec<_> = fs::read_dir(&path).unwrap().flatten().filter(is_snapshot).collect();
+        assert!(!snapshots.is_empty());
+        for snapshot in snapshots {
+            let mut bytes = fs::read(snapshot.path()).unwrap();
+            bytes[3] ^= 1;
+            fs::write(snapshot.path(), bytes).unwrap();
+        }
+        let store = Store::open(&path, scratch_key()).unwrap();
+        assert_eq!(store.boot(), 3);
+        assert_eq!(store.get(Table::Peer, b"p").unwrap().unwrap().as_slice(), b"value");
+    }
+
+    #[tokio::test]
+    async fn a_store_knows_the_pod_that_made_it() {
+        let (_dir, store) = scratch_store();
+        store.belongs_to("polykey-0", false).await.unwrap();
+        store.belongs_to("polykey-0", false).await.unwrap();
+        let other = store.belongs_to("polykey-1", false).await.unwrap_err();
+        assert!(matches!(&other, StoreError::OtherPod { made_by, .. } if made_by == "polykey-0"), "{other}");
+        store.belongs_to("polykey-1", true).await.unwrap();
+        assert!(store.belongs_to("polykey-0", false).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_store_of_a_newer_version_is_left_alone() {
+        let (dir, store) = scratch_store();
+        store.commit(one(Table::Meta, b"schema", &u64::from(SCHEMA + 1).to_be_bytes())).await.unwrap();
+        drop(store);
+        let refused = Store::open(&dir.path().join("store"), scratch_key()).err().unwrap();
+        assert!(matches!(refused, StoreError::Newer { found, .. } if found == SCHEMA + 1), "{refused}");
     }
 
     #[tokio::test]
