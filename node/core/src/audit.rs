@@ -465,6 +465,22 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_has_the_next_number_and_a_refused_one_moves_nothing() {
+        let (_, chain) = log(3);
+        for (seq, ok) in [(2, false), (3, true), (4, false)] {
+            let mut entry = chain.entry(0, Kind::Edit, "local", subject(""), Outcome::Done);
+            entry.seq = seq;
+            let mut after = chain;
+            let taken = after.take(&entry);
+            assert_eq!(taken.is_ok(), ok, "{seq}");
+            assert_eq!(after == chain, !ok, "{seq}");
+            assert!(
+                ok || matches!(taken, Err(AuditError::Order { expected: 3, found }) if found == seq)
+            );
+        }
+    }
+
+    #[test]
     fn the_longest_entry_fits_its_frame_and_texts_are_cut_to_fit() {
         let long = "ü".repeat(600);
         let path = SealedPath::new(

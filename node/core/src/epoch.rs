@@ -410,17 +410,20 @@ pub fn wrap(
             })
             .collect(),
     };
-    let plain = enc::encode_secret(&opened, MAX_WRAP);
+    seal_for(place, &enc::encode_secret(&opened, MAX_WRAP), random)
+}
+
+fn seal_for(place: Place<'_>, plain: &[u8], random: &Key32) -> Result<Wrapped, EpochError> {
     let aad = place.aad();
     let public = keys::x25519_public(place.to).ok_or(EpochError::Receiver)?;
     let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&public)
         .map_err(|_| EpochError::Receiver)?;
-    let mut random = Given::new(random, &aad, &plain);
+    let mut random = Given::new(random, &aad, plain);
     let (enc, sealed) = hpke::single_shot_seal_with_rng::<
         ChaCha20Poly1305,
         HkdfSha256,
         X25519HkdfSha256,
-    >(&OpModeS::Base, &public, &info(), &plain, &aad, &mut random)
+    >(&OpModeS::Base, &public, &info(), plain, &aad, &mut random)
     .map_err(|_| EpochError::Receiver)?;
     let enc: [u8; 32] = enc.to_bytes().into();
     Ok(Wrapped {
@@ -597,6 +600,55 @@ mod tests {
             EpochError::Commitment,
             "another secret than the epoch's"
         );
+    }
+
+    #[test]
+    fn an_owner_cannot_pass_off_another_secret_as_an_epochs() {
+        let (new, before, other) = (secret(1), secret(2), secret(3));
+        let boxed = Msg {
+            msg: other.expose(),
+            aad: &box_aad(&new.id(), &before.id()),
+        };
+        let boxed = new.chain().encrypt(&box_nonce(&new.id(), 0).into(), boxed);
+        let opened = new.open_box(0, &before.id(), &boxed.unwrap().try_into().unwrap());
+        assert_eq!(opened.err(), Some(EpochError::Commitment), "in a box");
+
+        let key = RootKey::from_seed(&[2; 32]);
+        let shape = ShapeKey::new(Zeroizing::new([5; 32]));
+        let (vault, id, node) = (VaultId::from([4; 32]), new.id(), key.node_id());
+        let place = Place {
+            vault: &vault,
+            epoch: &id,
+            to: &node,
+            from: &node,
+        };
+        let segment = |epoch: EpochId, secret: &EpochSecret| Segment {
+            epoch,
+            secret: (*secret.0).into(),
+        };
+        let open = |secrets: Vec<Segment>| {
+            let opened = Opened {
+                shape: (*shape.0).into(),
+                secrets,
+            };
+            let random = Zeroizing::new([7; 32]);
+            let wrapped = seal_for(place, &enc::encode_secret(&opened, MAX_WRAP), &random).unwrap();
+            let opened = unwrap(place, &wrapped, &key, &shape.commitment());
+            opened.map(|(_, secrets)| secrets.len())
+        };
+        let history = || segment(before.id(), &before);
+        assert_eq!(open(vec![segment(id, &new), history()]), Ok(2));
+        for (what, secrets) in [
+            ("as the current one", vec![segment(id, &other)]),
+            (
+                "as an earlier one",
+                vec![segment(id, &new), segment(before.id(), &other)],
+            ),
+            ("an earlier one first", vec![history(), segment(id, &new)]),
+        ] {
+            assert_eq!(open(secrets), Err(EpochError::Commitment), "{what}");
+        }
+        assert_eq!(open(vec![]), Err(EpochError::Wrap), "nothing");
     }
 
     #[test]
