@@ -164,9 +164,13 @@ impl Servers {
     }
 
     /// Not ready, goodbye to every watch, then no more connections.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        self.stop_within(GOODBYES).await;
+    }
+
+    async fn stop_within(mut self, goodbyes: Duration) {
         self.health.stopping();
-        self.watches.say_goodbye(GOODBYES).await;
+        self.watches.say_goodbye(goodbyes).await;
         self.stop.send_replace(true);
         while self.running.join_next().await.is_some() {}
     }

@@ -3,6 +3,7 @@
 use super::serve::{serve, stopped};
 use crate::access::Access;
 use crate::metrics::Metrics;
+use crate::peers::Peers;
 use crate::store::{Store, Table};
 use axum::Router;
 use axum::extract::State;
@@ -36,6 +37,7 @@ struct Started {
     store: Arc<Store>,
     /// The access set, on a node that serves workloads.
     access: Option<Arc<Access>>,
+    peers: Option<Arc<Peers>>,
 }
 
 impl Health {
@@ -50,10 +52,20 @@ impl Health {
         })
     }
 
-    /// The identity is unlocked and the store is open. `access` is that of a node that serves workloads.
-    pub fn started(self: &Arc<Self>, store: Arc<Store>, access: Option<Arc<Access>>) {
+    /// The identity is unlocked and the store is open. `access` is that of a node that serves workloads; `peers` are counted in the metrics.
+    pub fn started(
+        self: &Arc<Self>,
+        store: Arc<Store>,
+        access: Option<Arc<Access>>,
+        peers: Option<Arc<Peers>>,
+    ) {
         *self.answered() = Instant::now();
-        if self.started.set(Started { store, access }).is_ok() {
+        let started = Started {
+            store,
+            access,
+            peers,
+        };
+        if self.started.set(started).is_ok() {
             tokio::spawn(ask_store(Arc::downgrade(self)));
         }
     }
@@ -174,6 +186,10 @@ fn scrape(shown: &Shown) -> Response {
         .and_then(|a| a.current())
         .map_or(0, |c| c.set().rules.len());
     shown.metrics.access(rules, access.and_then(|a| a.age()));
+    if let Some(peers) = shown.health.started.get().and_then(|s| s.peers.as_ref()) {
+        let (all, connected) = (peers.list().len(), peers.connections());
+        shown.metrics.peers(connected, all.saturating_sub(connected));
+    }
     shown.metrics.locked(shown.health.startup().is_err());
     (
         [("content-type", "text/plain; version=0.0.4")],

@@ -1,0 +1,6 @@
+//! The local API over real sockets, with real vaults in temporary directories. Only the Kubernetes API server is a stand-in.
+
+mod admin;
+mod tokens;
+mod watching;
+mod world;
