@@ -1,0 +1,6 @@
+//! What the end-to-end tests, the demo and the benches stand on: a real Kubernetes, images packed without a container engine, and real nodes.
+
+pub mod cluster;
+pub mod images;
+pub mod tools;
+pub mod wait;
