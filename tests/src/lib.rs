@@ -2,5 +2,7 @@
 
 pub mod cluster;
 pub mod images;
+pub mod install;
+pub mod laptop;
 pub mod tools;
 pub mod wait;

@@ -1,7 +1,9 @@
 //! Processes of the cluster: started with a log each, remembered by id in a file, and ended by those ids alone.
+//!
+//! A process id is used again by the kernel; with the start time beside it, it names one process for good, so a file left by a crashed run never hits a stranger.
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -9,12 +11,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a process may take to end before it is killed.
+/// How long a process may take to end before it is killed. The API server takes a minute when etcd is gone.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long the kernel may take to end what was killed.
+const KILLED: Duration = Duration::from_secs(5);
+/// How often an ending process is looked at.
+const EVERY: Duration = Duration::from_millis(10);
 
 /// The processes of the cluster in one folder.
 pub struct Processes {
     dir: PathBuf,
+}
+
+/// A process that lives.
+struct Process {
+    name: String,
+    pid: u32,
+    start: String,
 }
 
 impl Processes {
@@ -23,70 +36,135 @@ impl Processes {
         Processes { dir: dir.to_path_buf() }
     }
 
-    /// Starts a program in a group of its own; what it prints goes to `<name>.log`.
+    /// Starts a program in a group of its own (Ctrl-C in the terminal is not for it); what it prints goes to `<name>.log`.
     pub fn start(&self, name: &str, command: &mut Command) -> Result<()> {
         let log = fs::File::create(self.dir.join(format!("{name}.log")))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        let mut pids = OpenOptions::new().create(true).append(true).open(self.dir.join("pids"))?;
-        writeln!(pids, "{name} {} {}", child.id(), started(child.id()).unwrap_or_default())?;
+        let (_, start) = stat(child.id()).unwrap_or_default();
+        let mut pids = OpenOptions::new().create(true).append(true).open(self.list())?;
+        writeln!(pids, "{name} {} {start}", child.id())?;
         Ok(())
     }
 
-    /// Ends all: the kubelet first, so that nothing is started again; then the containers; then the others, newest first.
-    pub fn stop_all(&self) {
-        let text = fs::read_to_string(self.dir.join("pids")).unwrap_or_default();
-        let mut all: Vec<(&str, Pid)> = text.lines().filter_map(alive).collect();
-        all.reverse();
-        all.sort_by_key(|(name, _)| *name != "kubelet");
-        for (name, pid) in all {
-            end(pid);
-            if name == "kubelet" {
-                self.kill_containers();
-            }
-        }
-        fs::remove_file(self.dir.join("pids")).ok();
+    /// Names and ids of those that live.
+    pub fn living(&self) -> Vec<(String, u32)> {
+        self.read().into_iter().map(|p| (p.name, p.pid)).collect()
     }
 
-    fn kill_containers(&self) {
+    /// Ends all: the kubelet first, so that no container is started again; then the containers, while there is a containerd to ask; then the others at once.
+    pub fn stop_all(&self) {
+        let (kubelet, others): (Vec<_>, Vec<_>) = self.read().into_iter().partition(|p| p.name == "kubelet");
+        end(&kubelet);
+        self.delete_containers();
+        end(&others);
+        end(&self.shims());
+        fs::remove_file(self.list()).ok();
+    }
+
+    fn list(&self) -> PathBuf {
+        self.dir.join("pids")
+    }
+
+    fn read(&self) -> Vec<Process> {
+        let text = fs::read_to_string(self.list()).unwrap_or_default();
+        text.lines().filter_map(Process::parse).filter(Process::lives).collect()
+    }
+
+    fn delete_containers(&self) {
         let socket = self.dir.join("containerd.sock");
         let ctr = |arguments: &[&str]| {
-            let out = Command::new("ctr").arg("-a").arg(&socket).args(["-n", "k8s.io"]).args(arguments).stderr(Stdio::null()).output();
+            let mut command = Command::new("ctr");
+            command.arg("-a").arg(&socket).args(["--connect-timeout", "2s", "--timeout", "10s", "-n", "k8s.io"]);
+            let out = command.args(arguments).stderr(Stdio::null()).output();
             out.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default()
         };
         let tasks = ctr(&["tasks", "list", "-q"]);
-        for task in tasks.lines() {
-            ctr(&["tasks", "kill", "-s", "SIGKILL", task]);
+        let tasks: Vec<&str> = tasks.lines().collect();
+        if !tasks.is_empty() {
+            ctr(&[&["tasks", "delete", "-f"], &*tasks].concat());
         }
-        for task in tasks.lines() {
-            ctr(&["tasks", "delete", "-f", task]);
+    }
+
+    /// Shims outlive their containerd by design. Those of ours are told by the socket that they were given.
+    fn shims(&self) -> Vec<Process> {
+        let socket = self.dir.join("containerd.sock").display().to_string();
+        let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = pids.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
+        let shims = pids.filter(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut arguments = line.split(|b| *b == 0);
+            arguments.next().is_some_and(|a| a.ends_with(b"containerd-shim-runc-v2")) && arguments.any(|a| a == socket.as_bytes())
+        });
+        shims.filter_map(Process::shim).collect()
+    }
+}
+
+impl Process {
+    fn parse(line: &str) -> Option<Process> {
+        let mut parts = line.split(' ').map(str::to_owned);
+        Some(Process { name: parts.next()?, pid: parts.next()?.parse().ok()?, start: parts.next()? })
+    }
+
+    fn shim(pid: u32) -> Option<Process> {
+        Some(Process { name: "containerd-shim".to_owned(), pid, start: stat(pid)?.1 })
+    }
+
+    /// A zombie has ended; whether its parent has noticed is not our matter.
+    fn lives(&self) -> bool {
+        stat(self.pid).is_some_and(|(state, start)| start == self.start && state != "Z")
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw).filter(|_| self.lives()) {
+            kill_process(pid, signal).ok();
         }
     }
 }
 
-/// Start time of a process in clock ticks: with its id it names one process for good.
-fn started(pid: u32) -> Option<String> {
+/// Ends processes: asked first, killed after [`GRACE`].
+fn end(processes: &[Process]) {
+    for (signal, time) in [(Signal::TERM, GRACE), (Signal::KILL, KILLED)] {
+        processes.iter().for_each(|p| p.signal(signal));
+        let deadline = Instant::now() + time;
+        while Instant::now() < deadline && processes.iter().any(Process::lives) {
+            std::thread::sleep(EVERY);
+        }
+    }
+    // Children of ours would stay as zombies until this program ends.
+    for pid in processes.iter().filter_map(|p| Pid::from_raw(i32::try_from(p.pid).ok()?)) {
+        waitpid(Some(pid), WaitOptions::NOHANG).ok();
+    }
+}
+
+/// State and start time (clock ticks since boot) of a process: fields 3 and 22 of proc(5).
+fn stat(pid: u32) -> Option<(String, String)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19).map(str::to_owned)
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned);
+    Some((fields.next()?, fields.nth(18)?))
 }
 
-fn alive(line: &str) -> Option<(&str, Pid)> {
-    let mut parts = line.split(' ');
-    let (name, pid, start) = (parts.next()?, parts.next()?.parse::<u32>().ok()?, parts.next()?);
-    (started(pid).as_deref() == Some(start)).then(|| Pid::from_raw(i32::try_from(pid).ok()?)).flatten().map(|p| (name, p))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn end(pid: Pid) {
-    kill_process(pid, Signal::TERM).ok();
-    let deadline = Instant::now() + GRACE;
-    while Instant::now() < deadline {
-        // A child of ours that has ended stays as a zombie until it is waited for.
-        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG).ok();
-        if test_kill_process(pid).is_err() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(20));
+    #[test]
+    fn what_was_started_is_ended_even_when_another_run_does_it() {
+        let dir = tempfile::tempdir().unwrap();
+        Processes::open(dir.path()).start("sleeper", Command::new("sleep").arg("600")).unwrap();
+        let again = Processes::open(dir.path());
+        assert_eq!(again.living().len(), 1);
+        again.stop_all();
+        assert!(again.living().is_empty());
+        assert!(!dir.path().join("pids").exists());
     }
-    kill_process(pid, Signal::KILL).ok();
-    rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG).ok();
+
+    #[test]
+    fn a_process_that_took_over_an_old_id_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("pids"), format!("etcd {} 1\n", std::process::id())).unwrap();
+        let processes = Processes::open(dir.path());
+        assert!(processes.living().is_empty());
+        processes.stop_all();
+    }
 }

@@ -1,0 +1,49 @@
+//! What a machine must have before a cluster can start on it, checked first, so that a lack is one line and not the log of a component.
+
+use super::network;
+use anyhow::{Context, Result, ensure};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Programs of the packages that `tests/setup` installs.
+const PROGRAMS: [&str; 9] = ["containerd", "ctr", "runc", "iptables", "ip", "conntrack", "openssl", "mount", "umount"];
+/// Where Debian, Ubuntu and the projects' own archives put the CNI plugins.
+const CNI_PLUGINS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
+/// Held while a run uses the cluster.
+const LOCK: &str = "/run/lock/polykey-test-cluster.lock";
+
+/// Checks for rights and programs.
+pub fn check() -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "a Kubernetes of its own needs root: run as root, or name a cluster in POLYKEY_TEST_KUBECONFIG");
+    for program in PROGRAMS {
+        ensure!(on_path(program), "{program} is missing: run tests/setup");
+    }
+    cni_plugins().map(drop)
+}
+
+/// Checks that no other Kubernetes is on this machine, once leftovers of ours are cleaned.
+pub fn check_alone() -> Result<()> {
+    ensure!(
+        !network::another_kube_proxy(),
+        "another Kubernetes has firewall rules here (iptables chain KUBE-SERVICES), and two cannot share a machine: stop it, or name a cluster in POLYKEY_TEST_KUBECONFIG"
+    );
+    Ok(())
+}
+
+/// The folder of the CNI plugins.
+pub fn cni_plugins() -> Result<PathBuf> {
+    let found = CNI_PLUGINS.iter().map(Path::new).find(|d| d.join("bridge").exists() && d.join("host-local").exists());
+    found.map(Path::to_path_buf).context("the CNI plugins are missing: run tests/setup")
+}
+
+/// Takes the lock that keeps two runs from sharing, and so breaking, one cluster. It ends with the value, or with the process.
+pub fn lock() -> Result<File> {
+    let file = File::create(LOCK).with_context(|| format!("cannot make {LOCK}"))?;
+    file.try_lock().with_context(|| format!("another run uses the test cluster (it holds {LOCK}): wait for its end"))?;
+    Ok(file)
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|d| d.join(program).exists())
+}

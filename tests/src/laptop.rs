@@ -1,0 +1,140 @@
+//! A person's machine: the `polykey` program with a folder of its own, an agent that runs in it, and the command line that talks to it.
+
+use crate::wait::{run, run_with, wait_for};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// One laptop.
+pub struct Laptop {
+    dir: tempfile::TempDir,
+    program: PathBuf,
+    agent: Option<Child>,
+    /// Its node id.
+    pub node_id: String,
+}
+
+impl Laptop {
+    /// Makes an identity with `program` (a built `polykey`) and starts its agent.
+    ///
+    /// # Errors
+    /// When either fails.
+    pub fn new(program: &Path) -> Result<Laptop> {
+        let dir = tempfile::Builder::new().prefix("polykey-laptop-").tempdir()?;
+        std::fs::write(dir.path().join("password"), "correct horse battery staple")?;
+        let mut laptop = Laptop { dir, program: program.to_path_buf(), agent: None, node_id: String::new() };
+        let words = laptop.path("words");
+        let made = laptop.json(&["init", "--recovery-code-to", &words, "--password-file", &laptop.path("password")])?;
+        laptop.node_id = made["nodeId"].as_str().context("init -o json has nodeId")?.to_owned();
+        laptop.start()?;
+        Ok(laptop)
+    }
+
+    /// A path in the laptop's folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// The folder of identity and store.
+    #[must_use]
+    pub fn node_path(&self) -> PathBuf {
+        self.dir.path().join("node")
+    }
+
+    /// Starts the agent and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not answer in ten seconds.
+    pub fn start(&mut self) -> Result<()> {
+        ensure!(self.agent.is_none(), "the agent runs");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("agent.log"))?;
+        let mut command = self.command();
+        command.args(["agent", "start", "--listen", "0.0.0.0:0", "--password-file", &self.path("password")]);
+        let agent = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn().context("cannot start the agent")?;
+        self.agent = Some(agent);
+        wait_for(Duration::from_secs(10), "the agent to answer", || self.polykey(&["status"])).map(drop).with_context(|| self.log())
+    }
+
+    /// Ends the agent as a person would.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn stop(&mut self) -> Result<()> {
+        self.polykey(&["agent", "stop"])?;
+        if let Some(mut agent) = self.agent.take() {
+            agent.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the agent with SIGKILL, in whatever it is doing.
+    pub fn kill(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            agent.kill().ok();
+            agent.wait().ok();
+        }
+    }
+
+    /// Process id of the agent.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.agent.as_ref().map(Child::id)
+    }
+
+    /// Runs a command and gives what it printed.
+    ///
+    /// # Errors
+    /// With what it said.
+    pub fn polykey(&self, arguments: &[&str]) -> Result<String> {
+        run(self.command().args(arguments))
+    }
+
+    /// Runs a command with `-o json` and gives the document.
+    ///
+    /// # Errors
+    /// When it fails, or prints no JSON.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        Ok(serde_json::from_str(&run(self.command().args(arguments).args(["-o", "json"]))?)?)
+    }
+
+    /// Writes a secret: the value goes through a pipe, as a person's script would do it.
+    ///
+    /// # Errors
+    /// When it is not written.
+    pub fn set(&self, reference: &str, value: &[u8]) -> Result<()> {
+        run_with(self.command().args(["set", reference]), value).map(drop)
+    }
+
+    /// Makes a vault and gives its id.
+    ///
+    /// # Errors
+    /// When it is not made.
+    pub fn create_vault(&self, name: &str) -> Result<String> {
+        self.polykey(&["vault", "create", name])?;
+        let vaults = self.json(&["vault", "ls"])?;
+        let found = vaults["items"].as_array().into_iter().flatten().find(|v| v["name"] == name);
+        Ok(found.and_then(|v| v["id"].as_str()).context("the vault is in the list")?.to_owned())
+    }
+
+    /// What the agent logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("agent.log")).unwrap_or_default()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env("PK_NODE_PATH", self.node_path()).env("XDG_RUNTIME_DIR", self.dir.path()).env("PK_NO_INPUT", "1");
+        command.env_remove("PK_PASSWORD_FILE").current_dir(self.dir.path());
+        command
+    }
+}
+
+impl Drop for Laptop {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
