@@ -361,8 +361,7 @@ fn write_jobs(jobs: &Receiver<Job>, mut log: Log, shown: &Mutex<Chain>, limit: &
         };
         group.extend(counted.into_iter().map(|happened| Job { happened, done: None }));
         if !group.is_empty() {
-            write_group(&mut log, group);
-            *shown.lock().unwrap_or_else(PoisonError::into_inner) = log.chain;
+            write_group(&mut log, group, shown);
         }
         if ended {
             if log.chain.next > log.signed {
@@ -374,9 +373,10 @@ fn write_jobs(jobs: &Receiver<Job>, mut log: Log, shown: &Mutex<Chain>, limit: &
     }
 }
 
-fn write_group(log: &mut Log, group: Vec<Job>) {
+fn write_group(log: &mut Log, group: Vec<Job>, shown: &Mutex<Chain>) {
     let (happened, answers): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.happened, job.done)).unzip();
     let result = log.append(happened);
+    *shown.lock().unwrap_or_else(PoisonError::into_inner) = log.chain;
     if let Err(e) = &result {
         tracing::error!(error = e as &dyn std::error::Error, "the audit is not written");
     }

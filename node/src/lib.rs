@@ -1,6 +1,7 @@
 //! The Polykey node: it keeps vaults in a store, shares them with its peers, serves them to workloads, and is spoken to by its command line.
 
 pub mod access;
+pub mod agent;
 pub mod audit;
 pub mod cli;
 pub mod identity;

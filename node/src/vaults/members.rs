@@ -1,11 +1,11 @@
 //! Who is a member: grant, revoke, members.
 
+use super::entry::Entry;
 use super::{VaultError, Vaults, now_ms, random, rows};
 use crate::store::Batch;
 use polykey_core::control::{Caveat, Control, Role, SignedOp, Target};
 use polykey_core::epoch::{self, BOX, Boxed, EpochRecord, EpochSecret, Place, WrapRecord};
 use polykey_core::ids::{NodeId, OpId, VaultId};
-use polykey_core::path;
 use polykey_core::sign::Signed;
 use polykey_core::tree::Tree;
 use std::sync::Arc;
@@ -107,15 +107,46 @@ impl Vaults {
         let entry = self.entry(vault)?;
         let _one_writer = entry.writing.lock().await;
         self.need_role(&entry, Role::Owner)?;
-        let (mut control, secrets, heads) = {
-            let inner = entry.read();
-            (Control::clone(&inner.control), inner.secrets.clone(), inner.heads.clone())
-        };
+        let control = entry.read().control.clone();
         if !control.state().members.contains_key(&node) {
             return Err(VaultError::NoSuch(format!("member {}", node.short())));
         }
         let rotate = self.readable_by(&entry, &control, &node)?;
-        let target = Target::Node(node);
+        self.remove(&entry, Target::Node(node)).await?;
+        Ok(Revoked { rotate })
+    }
+
+    /// Removes every grant that has ended by this node's clock, in the vaults that it owns: then all members come to one state.
+    ///
+    /// # Errors
+    /// The last failure; every vault was tried.
+    pub async fn end_expired(&self) -> Result<(), VaultError> {
+        let now = now_ms() / 1_000;
+        let mut result = Ok(());
+        for entry in self.all() {
+            let _one_writer = entry.writing.lock().await;
+            let control = entry.read().control.clone();
+            if control.state().role_of(&self.me, now) != Some(Role::Owner) || control.needs_upgrade().is_some() {
+                continue;
+            }
+            let ended: Vec<OpId> = control.state().members.values().flat_map(|m| &m.grants).filter(|g| !g.holds(now)).map(|g| g.id).collect();
+            for grant in ended {
+                match self.remove(&entry, Target::Grant(grant)).await {
+                    Ok(()) => tracing::info!(vault = %entry.id.short(), grant = %grant.short(), "a grant has expired and was removed"),
+                    Err(e) => result = Err(e),
+                }
+            }
+        }
+        result
+    }
+
+    /// Writes one removal, with a new epoch when the target could read. The caller holds `writing`.
+    async fn remove(&self, entry: &Entry, target: Target) -> Result<(), VaultError> {
+        let vault = &entry.id;
+        let (mut control, secrets, heads) = {
+            let inner = entry.read();
+            (Control::clone(&inner.control), inner.secrets.clone(), inner.heads.clone())
+        };
         let secret = EpochSecret::new(random()?);
         let record = if control.needs_epoch(&target) { Some(self.next_epoch(&control, &secrets, &secret, &target)?) } else { None };
         let with_epoch = record.is_some();
@@ -140,7 +171,7 @@ impl Vaults {
             inner.control = Arc::new(control);
         }
         self.tell(vault);
-        Ok(Revoked { rotate })
+        Ok(())
     }
 
     /// The members, ascending by id.
@@ -158,16 +189,16 @@ impl Vaults {
         Ok(inner.control.state().members.iter().filter_map(info).collect())
     }
 
-    /// Paths that a member can read: all of them, or what its caveats admit.
-    fn readable_by(&self, entry: &super::entry::Entry, control: &Control, node: &NodeId) -> Result<Vec<String>, VaultError> {
-        let grants: Vec<_> = control.state().reading_grants(node, now_ms() / 1_000).cloned().collect();
+    /// Paths that a member can read. Whoever reads holds the keys of the whole vault: a caveat limits what it may hand on, not what it knows.
+    fn readable_by(&self, entry: &Entry, control: &Control, node: &NodeId) -> Result<Vec<String>, VaultError> {
+        let reads = grants_of(control, node).any(|g| g.role >= Role::Reader);
         let Ok(Some(reading)) = self.reading(entry, None) else { return Ok(Vec::new()) };
+        if !reads {
+            return Ok(Vec::new());
+        }
         let objects = self.objects(entry);
         let all = Tree::new(&objects, &*reading.secrets, entry.id, reading.root).range("")?;
-        let admits = |path: &str| {
-            grants.iter().any(|g| g.caveat.as_ref().is_none_or(|c| c.paths.is_empty() || c.paths.iter().any(|rule| path::covers(rule, path))))
-        };
-        Ok(all.into_iter().map(|(p, _)| p).filter(|p| admits(p)).collect())
+        Ok(all.into_iter().map(|(path, _)| path).collect())
     }
 
     /// The epoch that follows all that live, with its envelopes for whoever stays.

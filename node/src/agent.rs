@@ -1,0 +1,364 @@
+//! The agent: everything a running node is made of, put together in the one order that works, and taken apart again.
+//!
+//! | step | needs |
+//! |---|---|
+//! | probes answer | nothing: a kubelet asks while the store still opens |
+//! | the socket is taken | that no other agent has it |
+//! | identity, store, vaults, audit | the password or key file |
+//! | peers, access set, watches | the vaults |
+//! | the local API answers | all of them |
+
+use crate::access::{Access, AccessError};
+use crate::audit::{Audit, AuditError};
+use crate::identity::{self, Identity, IdentityError};
+use crate::local::{self, About, Doors, Health, Servers, Services, Socket, SocketError, TlsError};
+use crate::metrics::Metrics;
+use crate::net::{Net, NetError};
+use crate::peers::{Peers, PeersError, Start};
+use crate::record::Record;
+use crate::store::{Store, StoreError};
+use crate::vaults::{VaultError, Vaults};
+use crate::watch::{Nodes, Watches};
+use crate::workload::{self, IssuerError, Workloads};
+use polykey_core::ids::NodeId;
+use polykey_core::keys::{Key32, RootKey};
+use polykey_core::unlock::{Method, Secret};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+/// How often grants that have expired are looked for.
+const EXPIRY: Duration = Duration::from_secs(60);
+/// Port of the TLS API where none is served, for the addresses of siblings that nobody will ask.
+const NO_PORT: u16 = 0;
+
+/// What opens the identity.
+pub enum Unlock {
+    /// A person's password.
+    Password(Zeroizing<String>),
+    /// Content of a key file.
+    KeyFile(Zeroizing<Vec<u8>>),
+}
+
+/// How a node is to run.
+pub struct Config {
+    /// Folder of identity, store and audit.
+    pub node_path: PathBuf,
+    /// The socket of the local API.
+    pub socket: PathBuf,
+    /// What opens the identity.
+    pub unlock: Unlock,
+    /// Makes a new identity for the key file when there is none.
+    pub init: bool,
+    /// UDP address for peers.
+    pub listen: SocketAddr,
+    /// TCP address for workloads and the operator.
+    pub api_listen: Option<SocketAddr>,
+    /// TCP address for probes and metrics.
+    pub probe_listen: Option<SocketAddr>,
+    /// How workloads prove who they are; absent where none are served.
+    pub workloads: Option<workload::Config>,
+    /// `namespace:serviceaccount` of the operator.
+    pub operator: Option<String>,
+    /// Name of the pod: the store remembers it.
+    pub pod_name: Option<String>,
+    /// Takes a store that another pod made.
+    pub move_here: bool,
+    /// Domain of the headless Service of the nodes.
+    pub peers_domain: Option<String>,
+}
+
+/// Why an agent did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The vaults.
+    #[error("the vaults in the store cannot be opened")]
+    Vaults(#[from] VaultError),
+    /// The audit.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The access set.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// What verifies tokens.
+    #[error("tokens of workloads cannot be verified")]
+    Workloads(#[from] IssuerError),
+    /// The QUIC endpoint.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The peers.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
+    /// The socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A TCP address.
+    #[error("cannot listen on TCP {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Signals.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+    /// Work on the disk ended without a result.
+    #[error("the start was interrupted")]
+    Interrupted,
+    /// The operating system gave no randomness.
+    #[error("the operating system gave no randomness")]
+    Randomness,
+}
+
+/// A running node.
+pub struct Agent {
+    /// Everything that its API works with.
+    pub services: Arc<Services>,
+    servers: Servers,
+    audit: Arc<Audit>,
+    stop_asked: mpsc::Receiver<()>,
+    probes: Option<Probes>,
+    expiry: JoinHandle<()>,
+}
+
+struct Probes {
+    address: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    running: JoinHandle<()>,
+}
+
+impl Agent {
+    /// Starts a node.
+    ///
+    /// # Errors
+    /// What did not start; whatever did is taken down again.
+    pub async fn start(config: Config) -> Result<Agent, AgentError> {
+        let since = Instant::now();
+        let (metrics, health) = (Metrics::new(), Health::new());
+        let probes = serve_probes(config.probe_listen, &health, &metrics).await?;
+        let socket = Socket::bind(&config.socket).await?;
+        let tls = match config.api_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+
+        let opened = open(&config).await?;
+        let Opened { store, vaults, audit, seed, method } = opened;
+        if let Some(pod) = &config.pod_name {
+            store.belongs_to(pod, config.move_here).await?;
+        }
+        let me = vaults.me();
+        let record = Arc::new(Record::new(writing_to(audit.clone())));
+
+        let cluster = config.workloads.as_ref().and_then(|w| w.audience.strip_prefix("polykey:"));
+        let access = Access::open(store.clone(), cluster)?;
+        let serves_workloads = config.workloads.is_some();
+        let workloads = config.workloads.clone().map(|w| Workloads::open(w, store.clone(), metrics.clone())).transpose()?;
+        let net = Net::bind(&seed, config.listen)?;
+        let start = Start { instance: random()?, boot: store.boot() };
+        let peers = Peers::start(me, start, net, store.clone(), vaults.clone())?;
+        // The rules of the last run hold until the warden speaks.
+        peers.set_access(&access.peers(), &access.siblings());
+        let nodes = nodes(me, &config, tls.as_ref());
+        let watches = Watches::new(vaults.clone(), access.clone(), workloads.clone(), record.clone(), metrics.clone(), nodes);
+
+        let (stop_now, stop_asked) = mpsc::channel(1);
+        let about = About {
+            node: me,
+            node_path: config.node_path.clone(),
+            unlock_method: unlocked_by(method),
+            boot: store.boot(),
+            since,
+            operator: config.operator.clone(),
+        };
+        let services = Arc::new(Services {
+            about,
+            vaults: vaults.clone(),
+            peers: peers.clone(),
+            access: access.clone(),
+            watches,
+            workloads,
+            record,
+            metrics,
+            stop_asked: stop_now,
+            clients: Mutex::default(),
+        });
+        health.started(store, serves_workloads.then_some(access), Some(peers));
+        let doors = Doors { socket, tls: tls.map(|listener| (listener, seed)) };
+        let servers = local::start(doors, services.clone(), health)?;
+        tracing::info!(node = %me.short(), vaults = vaults.list().len(), udp = ?services.peers.local_addr(), "the agent answers");
+        Ok(Agent { services, servers, audit, stop_asked, probes, expiry: tokio::spawn(end_expired(vaults)) })
+    }
+
+    /// Where the TLS API is.
+    #[must_use]
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.servers.tls_address()
+    }
+
+    /// Where probes and metrics are.
+    #[must_use]
+    pub fn probe_address(&self) -> Option<SocketAddr> {
+        self.probes.as_ref().and_then(|p| p.address)
+    }
+
+    /// The audit.
+    #[must_use]
+    pub fn audit(&self) -> &Arc<Audit> {
+        &self.audit
+    }
+
+    /// Runs until SIGTERM, SIGINT or a request over the socket, then stops.
+    ///
+    /// # Errors
+    /// When signals cannot be waited for; it is stopped then too.
+    pub async fn run(mut self) -> Result<(), AgentError> {
+        let why = self.asked_to_stop().await;
+        if let Ok(why) = why {
+            tracing::info!(why, "stopping");
+        }
+        self.stop().await;
+        why.map(drop)
+    }
+
+    async fn asked_to_stop(&mut self) -> Result<&'static str, AgentError> {
+        let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
+        Ok(tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = self.stop_asked.recv() => "asked over the socket",
+        })
+    }
+
+    /// Says goodbye to watches and peers, and returns when everything acknowledged is on the disk and the head of the audit is signed.
+    pub async fn stop(self) {
+        self.expiry.abort();
+        self.servers.stop().await;
+        self.services.peers.stop().await;
+        if let Some(probes) = self.probes {
+            probes.stop.send_replace(true);
+            probes.running.await.ok();
+        }
+        // Both end with a thread that is waited for: not on a thread of the runtime.
+        let rest = (self.services, self.audit);
+        tokio::task::spawn_blocking(move || drop(rest)).await.ok();
+    }
+}
+
+async fn serve_probes(address: Option<SocketAddr>, health: &Arc<Health>, metrics: &Arc<Metrics>) -> Result<Option<Probes>, AgentError> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = listen(address).await?;
+    let address = listener.local_addr().ok();
+    let (stop, stopped) = watch::channel(false);
+    let running = local::serve_probes(listener, health.clone(), metrics.clone(), stopped);
+    Ok(Some(Probes { address, stop, running }))
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, AgentError> {
+    TcpListener::bind(address).await.map_err(|source| AgentError::Listen { address, source })
+}
+
+/// What the secret opens.
+struct Opened {
+    store: Arc<Store>,
+    vaults: Arc<Vaults>,
+    audit: Arc<Audit>,
+    seed: Key32,
+    method: Method,
+}
+
+/// Argon2 takes 0.2 s and a large store seconds: not on a thread of the runtime.
+async fn open(config: &Config) -> Result<Opened, AgentError> {
+    let node_path = config.node_path.clone();
+    let secret = match &config.unlock {
+        Unlock::Password(password) => Unlock::Password(password.clone()),
+        Unlock::KeyFile(bytes) => Unlock::KeyFile(bytes.clone()),
+    };
+    let init = config.init;
+    let work = move || {
+        let Identity { root, recovery, method, rows } = identity_of(&node_path, &secret, init)?;
+        let seed = root.seed();
+        let store = Store::open(&identity::store_dir(&node_path), rows)?;
+        let audit = Arc::new(Audit::open(&identity::audit_dir(&node_path), store.clone(), RootKey::from_seed(&seed))?);
+        let vaults = Vaults::open(store.clone(), root, recovery)?;
+        Ok(Opened { store, vaults, audit, seed, method })
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|_| AgentError::Interrupted)?
+}
+
+fn identity_of(node_path: &std::path::Path, secret: &Unlock, init: bool) -> Result<Identity, IdentityError> {
+    match secret {
+        Unlock::KeyFile(key) if init && !identity::exists(node_path)? => {
+            let made = identity::create_for_key_file(node_path, key)?;
+            tracing::info!(node = %made.node_id(), "a new identity was made");
+            Ok(made)
+        }
+        Unlock::KeyFile(key) => identity::open(node_path, &Secret::KeyFile(key)),
+        Unlock::Password(password) => identity::open(node_path, &Secret::Passphrase(password)),
+    }
+}
+
+fn unlocked_by(method: Method) -> &'static str {
+    match method {
+        Method::Passphrase(_) => "passphrase",
+        Method::KeyFile => "keyfile",
+    }
+}
+
+/// A pod is `<pod>.<domain of the headless Service>`; a laptop has no address that a sidecar would dial.
+fn nodes(me: NodeId, config: &Config, tls: Option<&TcpListener>) -> Nodes {
+    let port = tls.and_then(|l| l.local_addr().ok()).map_or(NO_PORT, |a| a.port());
+    let name = config.pod_name.as_ref().zip(config.peers_domain.as_ref());
+    Nodes { me, address: name.map(|(pod, domain)| format!("{pod}.{domain}:{port}")), port }
+}
+
+/// What the API puts on record goes into the audit. A failure is the audit's to report: whoever asked is answered.
+fn writing_to(audit: Arc<Audit>) -> impl Fn(crate::record::Happened) -> crate::record::Written + Send + Sync + 'static {
+    move |happened| {
+        let audit = audit.clone();
+        Box::pin(async move {
+            if let Err(e) = audit.write(happened).await {
+                tracing::error!(error = &e as &dyn std::error::Error, "something is missing in the audit");
+            }
+        })
+    }
+}
+
+/// Owners write the removal of a grant that has ended by the clock, so that all members come to one state.
+async fn end_expired(vaults: Arc<Vaults>) {
+    let mut tick = tokio::time::interval(EXPIRY);
+    loop {
+        tick.tick().await;
+        if let Err(e) = vaults.end_expired().await {
+            tracing::warn!(error = &e as &dyn std::error::Error, "a grant that has expired is not removed yet");
+        }
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], AgentError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| AgentError::Randomness)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;
