@@ -44,6 +44,7 @@ impl Place {
         Some(Place { file: u32::from_be_bytes(*file), offset: u64::from_be_bytes(*offset), length: u32::from_be_bytes(length.try_into().ok()?) })
     }
 
+    #[cfg(test)]
     pub fn file(self) -> u32 {
         self.file
     }
