@@ -188,7 +188,9 @@ fn scrape(shown: &Shown) -> Response {
     shown.metrics.access(rules, access.and_then(|a| a.age()));
     if let Some(peers) = shown.health.started.get().and_then(|s| s.peers.as_ref()) {
         let (all, connected) = (peers.list().len(), peers.connections());
-        shown.metrics.peers(connected, all.saturating_sub(connected));
+        shown
+            .metrics
+            .peers(connected, all.saturating_sub(connected));
     }
     shown.metrics.locked(shown.health.startup().is_err());
     (

@@ -96,8 +96,11 @@ impl Vaults {
         let known: BTreeSet<Address> = addresses.iter().copied().collect();
         let mut moved = BTreeSet::new();
         let changes = Tree::new(&objects, &*secrets, *vault, want).changes_since(&Tree::new(&objects, &*secrets, *vault, have))?;
-        for value in changes.iter().flat_map(|c| &c.new).filter_map(polykey_core::tree::Variant::object) {
-            moved.extend(tree::difference(&objects, &[], &value)?);
+        for value in changes.iter().flat_map(|c| &c.new).filter_map(tree::Variant::object) {
+            moved.insert(value);
+            let bytes = self.object(vault, &value)?.ok_or(tree::TreeError::Missing(value))?;
+            // A blob has no refs; a large value's list names its chunks.
+            moved.extend(seal::header(&bytes).map_err(|e| tree::TreeError::Seal(value, e))?.refs);
         }
         addresses.extend(moved.difference(&known));
         Ok(addresses)

@@ -184,8 +184,12 @@ impl Issuer {
                     tracing::warn!(error = %chain(&e), "cannot learn the issuer's name");
                 }
             }
-            *self.last_fetch.lock().await = Some(Instant::now());
-            let wait = if self.fetch_and_report().await {
+            // The lock is held while the keys are fetched: who finds a fetch under way waits for its outcome.
+            let mut last = self.last_fetch.lock().await;
+            *last = Some(Instant::now());
+            let fetched = self.fetch_and_report().await;
+            drop(last);
+            let wait = if fetched {
                 REFRESH
             } else {
                 Duration::from_secs(waits.next().unwrap_or(30))

@@ -14,17 +14,35 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-async fn status_of(connection: &mut Connection, method: Method, path: &str, body: Vec<u8>) -> (u16, ApiError) {
-    let answer = connection.send(method, path, "application/json", body).await.unwrap();
+async fn status_of(
+    connection: &mut Connection,
+    method: Method,
+    path: &str,
+    body: Vec<u8>,
+) -> (u16, ApiError) {
+    let answer = connection
+        .send(method, path, "application/json", body)
+        .await
+        .unwrap();
     let status = answer.status().as_u16();
-    (status, whole(answer).await.err().unwrap_or_else(|| ApiError::new(Code::Failed, "no error")))
+    (
+        status,
+        whole(answer)
+            .await
+            .err()
+            .unwrap_or_else(|| ApiError::new(Code::Failed, "no error")),
+    )
 }
 
 #[tokio::test]
 async fn a_client_that_pins_another_node_does_not_connect() {
     let world = World::admitting().await;
     let other = NodeId::from([LAPTOP; 32]);
-    let refused = world.connect_pinned(other, Some(&world.pod_token()), None).await.err().unwrap();
+    let refused = world
+        .connect_pinned(other, Some(&world.pod_token()), None)
+        .await
+        .err()
+        .unwrap();
     assert_eq!(refused.code, Code::NotFound);
 }
 
@@ -53,7 +71,9 @@ async fn every_bad_token_gets_the_same_answer() {
         with(&|c| c["jti"] = json!("x".repeat(9 << 10))),
         stranger.token(&good),
         format!("{}.", message(&json!({"alg": "none", "kid": "k1"}), &good)),
-        world.issuer.token_with(&json!({"alg": "HS256", "kid": "k1"}), &good),
+        world
+            .issuer
+            .token_with(&json!({"alg": "HS256", "kid": "k1"}), &good),
         world.issuer.token_with(&json!({"alg": "ES256"}), &good),
         "rubbish".to_owned(),
     ];
@@ -72,8 +92,25 @@ async fn every_bad_token_gets_the_same_answer() {
     }
     assert_eq!(answers[0].1.message, "the token was refused");
     let metrics = world.probe("/metrics").await.1;
-    for reason in ["audience", "not_pod_bound", "expired", "lifetime", "issuer", "subject", "too_large", "signature", "algorithm", "no_key_id", "malformed", "missing", "review_denied"] {
-        assert!(metrics.contains(&format!("reason=\"{reason}\",result=\"refused\"")), "{reason}");
+    for reason in [
+        "audience",
+        "not_pod_bound",
+        "expired",
+        "lifetime",
+        "issuer",
+        "subject",
+        "too_large",
+        "signature",
+        "algorithm",
+        "no_key_id",
+        "malformed",
+        "missing",
+        "review_denied",
+    ] {
+        assert!(
+            metrics.contains(&format!("reason=\"{reason}\",result=\"refused\"")),
+            "{reason}"
+        );
     }
 }
 
@@ -81,7 +118,11 @@ async fn every_bad_token_gets_the_same_answer() {
 async fn a_node_that_may_not_review_says_that_it_is_its_own_fault() {
     let world = World::admitting().await;
     world.api.answers(Answer::Status(403));
-    let refused = world.watch_as(&world.pod_token(), "names=app").await.err().unwrap();
+    let refused = world
+        .watch_as(&world.pod_token(), "names=app")
+        .await
+        .err()
+        .unwrap();
     assert_eq!(refused.code, Code::ReviewForbidden);
 }
 
@@ -89,13 +130,24 @@ async fn a_node_that_may_not_review_says_that_it_is_its_own_fault() {
 async fn with_the_api_server_gone_pods_are_still_served() {
     let mut world = World::admitting().await;
     // The node has the keys from a token before.
-    assert!(world.watch_as(&world.pod_token(), "names=app").await.is_ok());
+    assert!(
+        world
+            .watch_as(&world.pod_token(), "names=app")
+            .await
+            .is_ok()
+    );
     world.api.stop().await;
     let token = world.token("shop", "app", "app-9");
     let mut watch = world.watch_as(&token, "names=app").await.unwrap();
     assert!(matches!(watch.next().await, Some(Frame::Nodes(_))));
     assert!(matches!(watch.next().await, Some(Frame::Snapshot(_))));
-    assert!(world.probe("/metrics").await.1.contains("mode=\"offline\",reason=\"\",result=\"accepted\"} 1"));
+    assert!(
+        world
+            .probe("/metrics")
+            .await
+            .1
+            .contains("mode=\"offline\",reason=\"\",result=\"accepted\"} 1")
+    );
 }
 
 #[tokio::test]
@@ -126,9 +178,19 @@ async fn a_malformed_request_is_refused_and_named() {
         (Method::PUT, "/v1/access", vec![], 404),
         (Method::POST, "/v1/vaults", vec![], 404),
         (Method::POST, "/v1/ack", b"{".to_vec(), 400),
-        (Method::POST, "/v1/ack", b"{\"name\":\"app\",\"state\":\"owned\"}".to_vec(), 400),
+        (
+            Method::POST,
+            "/v1/ack",
+            b"{\"name\":\"app\",\"state\":\"owned\"}".to_vec(),
+            400,
+        ),
         (Method::POST, "/v1/ack", vec![b' '; 5_000], 413),
-        (Method::POST, "/v1/ack", b"{\"name\":\"none\",\"state\":\"written\"}".to_vec(), 404),
+        (
+            Method::POST,
+            "/v1/ack",
+            b"{\"name\":\"none\",\"state\":\"written\"}".to_vec(),
+            404,
+        ),
     ] {
         let came = status_of(&mut connection, method.clone(), path, body).await;
         assert_eq!(came.0, status, "{method} {path}: {}", came.1);
@@ -143,7 +205,9 @@ async fn consumers_and_vaults_are_the_operator_s() {
     let mut world = World::admitting().await;
     let mut watch = world.watch("app").await;
     assert!(matches!(watch.next().await, Some(Frame::Nodes(_))));
-    let Some(Frame::Snapshot(content)) = watch.next().await else { panic!("a snapshot") };
+    let Some(Frame::Snapshot(content)) = watch.next().await else {
+        panic!("a snapshot")
+    };
     let ack = Ack {
         name: "app".into(),
         version: Some(content.version),
@@ -163,28 +227,54 @@ async fn consumers_and_vaults_are_the_operator_s() {
     let mut connection = world.connect(Some(&operator), None).await.unwrap();
     let table: Consumers = connection.get("/v1/consumers").await.unwrap();
     let row = &table.consumers[0];
-    assert_eq!((row.namespace.as_str(), row.name.as_str(), row.pod.as_str()), ("shop", "app", "app-0"));
-    assert_eq!((row.state.as_str(), row.version), ("written", Some(content.version)));
+    assert_eq!(
+        (row.namespace.as_str(), row.name.as_str(), row.pod.as_str()),
+        ("shop", "app", "app-0")
+    );
+    assert_eq!(
+        (row.state.as_str(), row.version),
+        ("written", Some(content.version))
+    );
     assert_eq!(row.kubernetes_node.as_deref(), Some("worker-1"));
     let rule = &table.rules[0];
-    assert_eq!((rule.version, rule.owner), (Some(content.version), Some(world.laptop.me())));
+    assert_eq!(
+        (rule.version, rule.owner),
+        (Some(content.version), Some(world.laptop.me()))
+    );
     let vaults: Vaults = connection.get("/v1/vaults").await.unwrap();
-    assert_eq!((vaults.vaults[0].id, &vaults.vaults[0].name), (world.vault, &None));
+    assert_eq!(
+        (vaults.vaults[0].id, &vaults.vaults[0].name),
+        (world.vault, &None)
+    );
 
     let mut lines = Lines::open(&world, &operator).await;
     assert_eq!(lines.next().await.consumers.len(), 1);
     let version = world.rotate(&[("x", b"1")]).await;
-    let _: Value = pod.call(Method::POST, "/v1/ack", &Ack { version: Some(version), ..ack.clone() }).await.unwrap();
+    let _: Value = pod
+        .call(
+            Method::POST,
+            "/v1/ack",
+            &Ack {
+                version: Some(version),
+                ..ack.clone()
+            },
+        )
+        .await
+        .unwrap();
     eventually(async || {
         let table = lines.next().await;
-        (table.consumers[0].version == Some(version) && table.rules[0].version == Some(version)).then_some(())
+        (table.consumers[0].version == Some(version) && table.rules[0].version == Some(version))
+            .then_some(())
     })
     .await;
     let mut other = world.rule("app");
     other.subjects = vec!["shop:other".into()];
     other.vault = polykey_core::ids::VaultId::from([4; 32]);
     world.rules(vec![other]).await;
-    eventually(async || (lines.next().await.rules[0].reason.as_deref() == Some("VaultNotFound")).then_some(())).await;
+    eventually(async || {
+        (lines.next().await.rules[0].reason.as_deref() == Some("VaultNotFound")).then_some(())
+    })
+    .await;
 }
 
 struct Lines {
@@ -196,9 +286,21 @@ struct Lines {
 impl Lines {
     async fn open(world: &World, token: &str) -> Lines {
         let mut connection = world.connect(Some(token), None).await.unwrap();
-        let answer = connection.send(Method::GET, "/v1/consumers?watch=1", "application/json", vec![]).await.unwrap();
+        let answer = connection
+            .send(
+                Method::GET,
+                "/v1/consumers?watch=1",
+                "application/json",
+                vec![],
+            )
+            .await
+            .unwrap();
         assert!(answer.status().is_success());
-        Lines { body: answer.into_body(), buffer: vec![], _connection: connection }
+        Lines {
+            body: answer.into_body(),
+            buffer: vec![],
+            _connection: connection,
+        }
     }
 
     async fn next(&mut self) -> Consumers {
@@ -207,8 +309,11 @@ impl Lines {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
                 return serde_json::from_slice(&line).unwrap();
             }
-            let part = tokio::time::timeout(Duration::from_secs(15), self.body.frame()).await.unwrap();
-            self.buffer.extend_from_slice(&part.unwrap().unwrap().into_data().unwrap());
+            let part = tokio::time::timeout(Duration::from_secs(15), self.body.frame())
+                .await
+                .unwrap();
+            self.buffer
+                .extend_from_slice(&part.unwrap().unwrap().into_data().unwrap());
         }
     }
 }
@@ -226,8 +331,13 @@ async fn a_token_that_comes_with_another_key_from_another_address_is_refused_and
     let (status, error) = status_of(&mut thief, Method::GET, "/v1/watch?names=app", vec![]).await;
     assert_eq!(status, 401);
     assert!(error.message.starts_with("TokenReuse"), "{error}");
-    let Some(Frame::Refused(told)) = watch.next().await else { panic!("the first client is told") };
-    assert_eq!((told.name.as_str(), told.reason.as_str()), ("", "TokenReuse"));
+    let Some(Frame::Refused(told)) = watch.next().await else {
+        panic!("the first client is told")
+    };
+    assert_eq!(
+        (told.name.as_str(), told.reason.as_str()),
+        ("", "TokenReuse")
+    );
     let rows = world.services.watches.consumers().list();
     assert_eq!(rows[0].reason.as_deref(), Some("TokenReuse"));
 }
@@ -238,9 +348,16 @@ async fn from_another_address(world: &World, token: &str) -> Connection {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let tcp = socket.connect(world.tls).await.unwrap();
-    let config = client_config(Pins::new([world.services.about.node]), Some(leaf(&[99; 32]).unwrap())).unwrap();
+    let config = client_config(
+        Pins::new([world.services.about.node]),
+        Some(leaf(&[99; 32]).unwrap()),
+    )
+    .unwrap();
     let name = rustls::pki_types::ServerName::try_from("node.invalid").unwrap();
-    let stream = tokio_rustls::TlsConnector::from(config).connect(name, tcp).await.unwrap();
+    let stream = tokio_rustls::TlsConnector::from(config)
+        .connect(name, tcp)
+        .await
+        .unwrap();
     Connection::start(stream, Some(token)).await.unwrap()
 }
 
@@ -251,7 +368,10 @@ async fn a_client_that_says_nothing_or_too_much_is_closed() {
     plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
     plain.read_to_end(&mut answer).await.ok();
-    assert!(!answer.starts_with(b"HTTP"), "plain text is not answered in plain text");
+    assert!(
+        !answer.starts_with(b"HTTP"),
+        "plain text is not answered in plain text"
+    );
     let silent = TcpStream::connect(world.tls).await.unwrap();
     let mut byte = [0];
     let closed = tokio::time::timeout(super::super::tls::HANDSHAKE_DEADLINE * 2, async {
@@ -259,8 +379,18 @@ async fn a_client_that_says_nothing_or_too_much_is_closed() {
         silent.read(&mut byte).await.unwrap_or(0)
     });
     assert_eq!(closed.await.expect("closed within the deadline"), 0);
-    let mut head = world.connect(Some(&"x".repeat(40 << 10)), None).await.unwrap();
-    let answer = head.send(Method::GET, "/v1/watch?names=app", "application/json", vec![]).await;
+    let mut head = world
+        .connect(Some(&"x".repeat(40 << 10)), None)
+        .await
+        .unwrap();
+    let answer = head
+        .send(
+            Method::GET,
+            "/v1/watch?names=app",
+            "application/json",
+            vec![],
+        )
+        .await;
     assert!(answer.map_or(true, |a| a.status().is_client_error()));
 }
 
@@ -271,7 +401,11 @@ async fn a_pod_has_a_few_watches_and_no_more() {
     for _ in 0..8 {
         open.push(world.watch("app").await);
     }
-    let refused = world.watch_as(&world.pod_token(), "names=app").await.err().unwrap();
+    let refused = world
+        .watch_as(&world.pod_token(), "names=app")
+        .await
+        .err()
+        .unwrap();
     assert_eq!(refused.code, Code::TooLarge);
     open.clear();
     eventually(async || world.watch_as(&world.pod_token(), "names=app").await.ok()).await;

@@ -23,7 +23,10 @@ struct Sidecar {
 }
 
 impl Objects for Sidecar {
-    fn object(&self, address: &Address) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
+    fn object(
+        &self,
+        address: &Address,
+    ) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.objects.get(address).cloned())
     }
 }
@@ -49,11 +52,16 @@ impl Sidecar {
 
     async fn take_content(&mut self, content: Content, watch: &mut Watch) {
         self.verify(&content);
-        let root = SignedCommit::parse(content.commits.last().unwrap()).unwrap().payload().root;
+        let root = SignedCommit::parse(content.commits.last().unwrap())
+            .unwrap()
+            .payload()
+            .root;
         let mut more = content.more;
         self.take_body(content.body);
         while more {
-            let Some(Frame::Part(part)) = watch.next().await else { panic!("a part") };
+            let Some(Frame::Part(part)) = watch.next().await else {
+                panic!("a part")
+            };
             assert_eq!(part.name, content.name);
             more = part.more;
             self.take_body(part.body);
@@ -78,12 +86,17 @@ impl Sidecar {
     }
 
     fn take_body(&mut self, body: Body) {
-        let Body::Sealed(sealed) = body else { panic!("sealed objects") };
+        let Body::Sealed(sealed) = body else {
+            panic!("sealed objects")
+        };
         for object in sealed.objects {
             self.objects.insert(seal::address(&object), object.to_vec());
         }
         for keys in sealed.keys {
-            self.keys.insert(keys.epoch, ObjectKeys::from_bytes(keys.epoch, &keys.keys.0).unwrap());
+            self.keys.insert(
+                keys.epoch,
+                ObjectKeys::from_bytes(keys.epoch, &keys.keys.0).unwrap(),
+            );
         }
     }
 
@@ -101,7 +114,8 @@ impl Sidecar {
         }
         self.files = files;
         // Values live in files; only pages stay in memory.
-        self.objects.retain(|_, o| seal::header(o).unwrap().kind == seal::Kind::Page);
+        self.objects
+            .retain(|_, o| seal::header(o).unwrap().kind == seal::Kind::Page);
     }
 
     fn file(&self, path: &str) -> &[u8] {
@@ -133,15 +147,26 @@ async fn nodes(watch: &mut Watch) {
 }
 
 fn files(body: Body) -> (BTreeMap<String, Vec<u8>>, Vec<String>) {
-    let Body::Files(files) = body else { panic!("plain files") };
-    (files.put.into_iter().map(|f| (f.path, f.value.0.to_vec())).collect(), files.removed)
+    let Body::Files(files) = body else {
+        panic!("plain files")
+    };
+    (
+        files
+            .put
+            .into_iter()
+            .map(|f| (f.path, f.value.0.to_vec()))
+            .collect(),
+        files.removed,
+    )
 }
 
 #[tokio::test]
 async fn a_pod_gets_its_nodes_then_all_of_the_version_then_each_change() {
     let world = World::admitting().await;
     let mut watch = world.watch("app").await;
-    let Some(Frame::Nodes(known)) = watch.next().await else { panic!("Nodes first") };
+    let Some(Frame::Nodes(known)) = watch.next().await else {
+        panic!("Nodes first")
+    };
     assert_eq!(known[0].node, world.services.about.node);
     assert_eq!(known[0].address, "polykey-0.polykey-peers.polykey.svc:1315");
     let mut sidecar = Sidecar::default();
@@ -149,7 +174,9 @@ async fn a_pod_gets_its_nodes_then_all_of_the_version_then_each_change() {
     assert_eq!(sidecar.file("db/password"), b"first");
 
     let large = vec![7; 5_000];
-    world.rotate(&[("db/password", b"second"), ("tls/key", &large)]).await;
+    world
+        .rotate(&[("db/password", b"second"), ("tls/key", &large)])
+        .await;
     sidecar.take(&mut watch).await;
     assert_eq!(sidecar.file("db/password"), b"second");
     // The same value at another path is the same sealed object: a pod keeps no values, so it must come again.
@@ -167,7 +194,9 @@ async fn a_pod_gets_its_nodes_then_all_of_the_version_then_each_change() {
 #[tokio::test]
 async fn a_first_delivery_is_audited_and_another_is_not() {
     let world = World::admitting().await;
-    let read = |h: &Happened| h.kind == Kind::Read && h.outcome == Outcome::Done && h.actor == "shop/app/app-0";
+    let read = |h: &Happened| {
+        h.kind == Kind::Read && h.outcome == Outcome::Done && h.actor == "shop/app/app-0"
+    };
     for _ in 0..2 {
         let mut watch = world.watch("app").await;
         nodes(&mut watch).await;
@@ -185,16 +214,29 @@ async fn a_first_delivery_is_audited_and_another_is_not() {
 #[tokio::test]
 async fn a_rule_with_paths_gives_those_files_and_nothing_else() {
     let mut world = World::new().await;
-    world.rotate(&[("prod/a", b"1"), ("prod/b", b"2"), ("dev/a", b"3"), ("one", b"4"), ("one-more", b"5")]).await;
+    world
+        .rotate(&[
+            ("prod/a", b"1"),
+            ("prod/b", b"2"),
+            ("dev/a", b"3"),
+            ("one", b"4"),
+            ("one-more", b"5"),
+        ])
+        .await;
     let mut rule = world.rule("app");
     rule.paths = vec!["prod/".into(), "one".into()];
     world.rules(vec![rule]).await;
     let mut watch = world.watch("app").await;
     nodes(&mut watch).await;
-    let Some(Frame::Snapshot(content)) = watch.next().await else { panic!("a snapshot") };
+    let Some(Frame::Snapshot(content)) = watch.next().await else {
+        panic!("a snapshot")
+    };
     let (put, removed) = files(content.body);
     let expected = [("one", b"4"), ("prod/a", b"1"), ("prod/b", b"2")];
-    assert_eq!(put, expected.map(|(p, v)| (p.to_owned(), v.to_vec())).into());
+    assert_eq!(
+        put,
+        expected.map(|(p, v)| (p.to_owned(), v.to_vec())).into()
+    );
     assert!(removed.is_empty());
 
     world.set(&[("prod/a", b"9"), ("dev/a", b"8")]).await;
@@ -203,7 +245,9 @@ async fn a_rule_with_paths_gives_those_files_and_nothing_else() {
     let mut all = BTreeMap::new();
     let mut gone = Vec::new();
     while gone.is_empty() {
-        let Some(Frame::Change(content)) = watch.next().await else { panic!("a change") };
+        let Some(Frame::Change(content)) = watch.next().await else {
+            panic!("a change")
+        };
         let (put, removed) = files(content.body);
         all.extend(put);
         gone.extend(removed);
@@ -224,13 +268,22 @@ async fn a_caveat_of_the_owner_limits_what_a_rule_for_the_whole_vault_gives() {
         service_accounts: vec![],
         paths: vec!["prod/".into()],
     };
-    world.laptop.grant(&world.vault, me, Role::Reader, None, Some(caveat("shop"))).await.unwrap();
+    world
+        .laptop
+        .grant(&world.vault, me, Role::Reader, None, Some(caveat("shop")))
+        .await
+        .unwrap();
     world.sync().await;
     world.rules(vec![world.rule("app")]).await;
     let mut watch = world.watch("app").await;
     nodes(&mut watch).await;
-    let Some(Frame::Snapshot(content)) = watch.next().await else { panic!("a snapshot") };
-    assert_eq!(files(content.body).0.into_keys().collect::<Vec<_>>(), ["prod/a"]);
+    let Some(Frame::Snapshot(content)) = watch.next().await else {
+        panic!("a snapshot")
+    };
+    assert_eq!(
+        files(content.body).0.into_keys().collect::<Vec<_>>(),
+        ["prod/a"]
+    );
 }
 
 #[tokio::test]
@@ -246,8 +299,12 @@ async fn each_missing_key_is_named() {
     signed.signers = vec![world.services.about.node];
     let mut held = world.rule("held");
     held.suspend = true;
-    world.rules(vec![unlisted, unknown, pinned, signed, held]).await;
-    let mut watch = world.watch("unlisted,unknown,pinned,signed,held,none").await;
+    world
+        .rules(vec![unlisted, unknown, pinned, signed, held])
+        .await;
+    let mut watch = world
+        .watch("unlisted,unknown,pinned,signed,held,none")
+        .await;
     nodes(&mut watch).await;
     let mut told = Vec::new();
     for _ in 0..6 {
@@ -267,16 +324,30 @@ async fn each_missing_key_is_named() {
     );
     assert!(watch.is_quiet().await, "each is said once");
     let rows = world.services.watches.consumers().list();
-    let refused: Vec<_> = rows.iter().map(|r| (r.name.as_str(), r.state.as_str())).collect();
+    let refused: Vec<_> = rows
+        .iter()
+        .map(|r| (r.name.as_str(), r.state.as_str()))
+        .collect();
     assert_eq!(
         refused,
-        [("held", "refused"), ("pinned", "refused"), ("signed", "refused"), ("unknown", "refused"), ("unlisted", "refused")],
+        [
+            ("held", "refused"),
+            ("pinned", "refused"),
+            ("signed", "refused"),
+            ("unknown", "refused"),
+            ("unlisted", "refused")
+        ],
         "a name that no rule has gets no row"
     );
     // The third key: no peer admits the namespace.
     let mut set = world.access_set(vec![world.rule("app")]);
     set.peers[0].namespaces = vec!["other".into()];
-    let _: serde_json::Value = world.admin().await.call(hyper::Method::PUT, "/v1/access", &set.sealed()).await.unwrap();
+    let _: serde_json::Value = world
+        .admin()
+        .await
+        .call(hyper::Method::PUT, "/v1/access", &set.sealed())
+        .await
+        .unwrap();
     let mut watch = world.watch("app").await;
     nodes(&mut watch).await;
     assert_eq!(next(&mut watch).await, "Refused app NamespaceNotAdmitted");
@@ -303,7 +374,11 @@ async fn access_that_is_taken_back_ends_at_once_and_may_come_again() {
     world.rules(vec![other]).await;
     let put = Instant::now();
     assert_eq!(next(&mut watch).await, "Gone app ServiceAccountNotListed");
-    assert!(put.elapsed() < Duration::from_millis(200), "{:?}", put.elapsed());
+    assert!(
+        put.elapsed() < Duration::from_millis(200),
+        "{:?}",
+        put.elapsed()
+    );
     world.rotate(&[("db/password", b"not for you")]).await;
     assert!(watch.is_quiet().await);
     world.rules(vec![world.rule("app")]).await;
@@ -319,7 +394,11 @@ async fn a_vault_that_is_unshared_is_gone_for_pods_too() {
     let mut watch = world.watch("app").await;
     nodes(&mut watch).await;
     assert_eq!(next(&mut watch).await, "Snapshot");
-    world.laptop.revoke(&world.vault, world.services.about.node).await.unwrap();
+    world
+        .laptop
+        .revoke(&world.vault, world.services.about.node)
+        .await
+        .unwrap();
     world.sync().await;
     assert_eq!(next(&mut watch).await, "Gone app NotGranted");
     let mut again = world.watch("app").await;
@@ -330,22 +409,41 @@ async fn a_vault_that_is_unshared_is_gone_for_pods_too() {
 #[tokio::test]
 async fn a_watch_takes_up_where_the_one_before_ended() {
     let world = World::admitting().await;
-    let first = world.services.vaults.served(&world.vault, None).unwrap().version;
+    let first = world
+        .services
+        .vaults
+        .served(&world.vault, None)
+        .unwrap()
+        .version;
     let token = world.pod_token();
-    let mut watch = world.watch_as(&token, &format!("names=app&have={first}")).await.unwrap();
+    let mut watch = world
+        .watch_as(&token, &format!("names=app&have={first}"))
+        .await
+        .unwrap();
     nodes(&mut watch).await;
     assert_eq!(next(&mut watch).await, "Current app");
     world.rotate(&[("x", b"1")]).await;
-    let Some(Frame::Change(change)) = watch.next().await else { panic!("a change") };
-    assert!(!change.control.is_empty(), "the control log is not known to have been sent");
+    let Some(Frame::Change(change)) = watch.next().await else {
+        panic!("a change")
+    };
+    assert!(
+        !change.control.is_empty(),
+        "the control log is not known to have been sent"
+    );
     drop(watch);
 
-    let mut older = world.watch_as(&token, &format!("names=app&have={first}")).await.unwrap();
+    let mut older = world
+        .watch_as(&token, &format!("names=app&have={first}"))
+        .await
+        .unwrap();
     nodes(&mut older).await;
     Sidecar::default().take(&mut older).await;
 
     let ahead = world.set(&[("x", b"2")]).await;
-    let mut behind = world.watch_as(&token, &format!("names=app&have={ahead}")).await.unwrap();
+    let mut behind = world
+        .watch_as(&token, &format!("names=app&have={ahead}"))
+        .await
+        .unwrap();
     nodes(&mut behind).await;
     assert_eq!(next(&mut behind).await, "Behind app");
     world.sync().await;
@@ -355,7 +453,12 @@ async fn a_watch_takes_up_where_the_one_before_ended() {
 #[tokio::test]
 async fn a_suspended_rule_holds_pods_at_what_they_have() {
     let mut world = World::admitting().await;
-    let first = world.services.vaults.served(&world.vault, None).unwrap().version;
+    let first = world
+        .services
+        .vaults
+        .served(&world.vault, None)
+        .unwrap()
+        .version;
     let mut running = world.watch("app").await;
     let mut sidecar = Sidecar::default();
     nodes(&mut running).await;
@@ -370,7 +473,10 @@ async fn a_suspended_rule_holds_pods_at_what_they_have() {
     nodes(&mut fresh).await;
     assert_eq!(next(&mut fresh).await, "Refused app Suspended");
     let token = world.token("shop", "app", "app-2");
-    let mut resumed = world.watch_as(&token, &format!("names=app&have={first}")).await.unwrap();
+    let mut resumed = world
+        .watch_as(&token, &format!("names=app&have={first}"))
+        .await
+        .unwrap();
     nodes(&mut resumed).await;
     assert_eq!(next(&mut resumed).await, "Current app");
     world.rules(vec![world.rule("app")]).await;
@@ -383,7 +489,12 @@ async fn a_suspended_rule_holds_pods_at_what_they_have() {
 #[tokio::test]
 async fn a_pin_serves_that_version_and_says_so() {
     let mut world = World::admitting().await;
-    let first = world.services.vaults.served(&world.vault, None).unwrap().version;
+    let first = world
+        .services
+        .vaults
+        .served(&world.vault, None)
+        .unwrap()
+        .version;
     world.rotate(&[("db/password", b"second")]).await;
     let mut watch = world.watch("app").await;
     let mut sidecar = Sidecar::default();
@@ -393,7 +504,9 @@ async fn a_pin_serves_that_version_and_says_so() {
     let mut pinned = world.rule("app");
     pinned.version = Some(first);
     world.rules(vec![pinned]).await;
-    let Some(Frame::Change(content)) = watch.next().await else { panic!("a change") };
+    let Some(Frame::Change(content)) = watch.next().await else {
+        panic!("a change")
+    };
     assert!(content.pinned && content.version == first);
     world.rotate(&[("db/password", b"third")]).await;
     assert!(watch.is_quiet().await);
@@ -409,8 +522,13 @@ async fn a_reader_that_sleeps_through_changes_gets_the_newest_and_not_all() {
     // Each version is larger than what the buffers between node and pod take, so the node waits for its reader.
     let mut last = sidecar.version.unwrap();
     for round in 0..12u8 {
-        let values: Vec<(String, Vec<u8>)> = (0..64u8).map(|n| (format!("big/{n}"), vec![round ^ n; 60_000])).collect();
-        let values: Vec<(&str, &[u8])> = values.iter().map(|(p, v)| (p.as_str(), v.as_slice())).collect();
+        let values: Vec<(String, Vec<u8>)> = (0..64u8)
+            .map(|n| (format!("big/{n}"), vec![round ^ n; 60_000]))
+            .collect();
+        let values: Vec<(&str, &[u8])> = values
+            .iter()
+            .map(|(p, v)| (p.as_str(), v.as_slice()))
+            .collect();
         last = world.rotate(&values).await;
     }
     let mut versions = 0;
@@ -433,14 +551,18 @@ async fn a_large_vault_comes_in_parts_within_the_limit() {
     world.sync().await;
     let mut watch = world.watch("app").await;
     nodes(&mut watch).await;
-    let Some(Frame::Snapshot(content)) = watch.next().await else { panic!("a snapshot") };
+    let Some(Frame::Snapshot(content)) = watch.next().await else {
+        panic!("a snapshot")
+    };
     assert!(content.more);
     let mut parts = 1;
     let mut more = content.more;
     while more {
         let frame = watch.next().await.unwrap();
         assert!(frame.to_bytes().len() <= MAX_FRAME);
-        let Frame::Part(part) = frame else { panic!("a part") };
+        let Frame::Part(part) = frame else {
+            panic!("a part")
+        };
         more = part.more;
         parts += 1;
     }
@@ -450,7 +572,11 @@ async fn a_large_vault_comes_in_parts_within_the_limit() {
 #[tokio::test]
 async fn before_the_first_set_a_watch_is_told_to_come_again() {
     let world = World::new().await;
-    let refused = world.watch_as(&world.pod_token(), "names=app").await.err().unwrap();
+    let refused = world
+        .watch_as(&world.pod_token(), "names=app")
+        .await
+        .err()
+        .unwrap();
     assert_eq!(refused.code, polykey_client::error::Code::NoAccessRules);
 }
 
@@ -461,7 +587,13 @@ async fn a_stopping_node_says_goodbye() {
     nodes(&mut watch).await;
     assert_eq!(next(&mut watch).await, "Snapshot");
     assert_eq!(world.probe("/readyz").await.0, 200);
-    let stopping = tokio::spawn(world.servers.take().unwrap().stop_within(Duration::from_millis(200)));
+    let stopping = tokio::spawn(
+        world
+            .servers
+            .take()
+            .unwrap()
+            .stop_within(Duration::from_millis(200)),
+    );
     assert_eq!(next(&mut watch).await, "Bye");
     assert!(watch.next().await.is_none());
     stopping.await.unwrap();

@@ -45,6 +45,7 @@ pub struct World {
     pub audit: Arc<Mutex<Vec<Happened>>>,
     pub stop_asked: mpsc::Receiver<()>,
     revision: u64,
+    _probing: watch::Sender<bool>,
     _dirs: Vec<TempDir>,
 }
 
@@ -112,8 +113,8 @@ impl World {
         let probes = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let probe_address = probes.local_addr().unwrap();
         // The probes outlive the test's servers, as they do in a process.
-        let (_, never) = watch::channel(false);
-        serve_probes(probes, health.clone(), metrics, never);
+        let (probing, stop_probing) = watch::channel(false);
+        serve_probes(probes, health.clone(), metrics, stop_probing);
         let socket = dir.path().join("run/agent.sock");
         let doors = Doors {
             socket: Socket::bind(&socket).await.unwrap(),
@@ -140,6 +141,7 @@ impl World {
             audit,
             stop_asked: asked,
             revision: 1,
+            _probing: probing,
             _dirs: vec![laptop_dir, dir],
         };
         world.set(&[("db/password", b"first")]).await;
@@ -180,7 +182,11 @@ impl World {
         let at = self.revision.to_string();
         AccessSet {
             source: format!("k8s:{}", AUDIENCE.strip_prefix("polykey:").unwrap()),
-            revision: [("polykeyvaults".to_owned(), at.clone()), ("polykeypeers".to_owned(), at)].into(),
+            revision: [
+                ("polykeyvaults".to_owned(), at.clone()),
+                ("polykeypeers".to_owned(), at),
+            ]
+            .into(),
             rules,
             peers: vec![Peer {
                 node: self.laptop.me(),
@@ -198,7 +204,12 @@ impl World {
     /// The warden puts rules, over the socket.
     pub async fn rules(&mut self, rules: Vec<Rule>) {
         let set = self.access_set(rules);
-        let _: serde_json::Value = self.admin().await.call(Method::PUT, "/v1/access", &set).await.unwrap();
+        let _: serde_json::Value = self
+            .admin()
+            .await
+            .call(Method::PUT, "/v1/access", &set)
+            .await
+            .unwrap();
     }
 
     pub async fn set(&self, values: &[(&str, &[u8])]) -> CommitId {
@@ -210,12 +221,20 @@ impl World {
                 value: Zeroizing::new(value.to_vec()),
             })
             .collect();
-        self.laptop.edit(&self.vault, edits, None).await.unwrap().version
+        self.laptop
+            .edit(&self.vault, edits, None)
+            .await
+            .unwrap()
+            .version
     }
 
     pub async fn remove(&self, path: &str) -> CommitId {
         let edit = Edit::Remove { path: path.into() };
-        self.laptop.edit(&self.vault, vec![edit], None).await.unwrap().version
+        self.laptop
+            .edit(&self.vault, vec![edit], None)
+            .await
+            .unwrap()
+            .version
     }
 
     /// The laptop commits and the node has it.
@@ -231,12 +250,18 @@ impl World {
         let heads = to.summary(&self.vault).unwrap_or_default();
         let mut told = Told::new(&heads);
         loop {
-            let mut announce = from.announce_for(&self.vault, &mut told, usize::MAX).unwrap();
+            let mut announce = from
+                .announce_for(&self.vault, &mut told, usize::MAX)
+                .unwrap();
             if announce.is_empty() {
                 return;
             }
             loop {
-                match to.receive(&from.me(), &self.vault, announce, true).await.unwrap() {
+                match to
+                    .receive(&from.me(), &self.vault, announce, true)
+                    .await
+                    .unwrap()
+                {
                     Received::Done { .. } => break,
                     Received::NeedObjects { want, have } => {
                         for address in from.pull(&self.vault, &have, &want).unwrap() {
@@ -256,7 +281,8 @@ impl World {
     }
 
     pub fn token(&self, namespace: &str, account: &str, pod: &str) -> String {
-        self.issuer.token(&claims_of(unix_now(), pod, namespace, account))
+        self.issuer
+            .token(&claims_of(unix_now(), pod, namespace, account))
     }
 
     pub fn pod_token(&self) -> String {
@@ -264,25 +290,45 @@ impl World {
     }
 
     /// A connection with this token and client key.
-    pub async fn connect(&self, token: Option<&str>, key: Option<u8>) -> Result<Connection, ApiError> {
-        self.connect_pinned(self.services.about.node, token, key).await
+    pub async fn connect(
+        &self,
+        token: Option<&str>,
+        key: Option<u8>,
+    ) -> Result<Connection, ApiError> {
+        self.connect_pinned(self.services.about.node, token, key)
+            .await
     }
 
-    pub async fn connect_pinned(&self, pin: NodeId, token: Option<&str>, key: Option<u8>) -> Result<Connection, ApiError> {
+    pub async fn connect_pinned(
+        &self,
+        pin: NodeId,
+        token: Option<&str>,
+        key: Option<u8>,
+    ) -> Result<Connection, ApiError> {
         let own: Option<Leaf> = key.map(|k| leaf(&[k; 32]).unwrap());
         let config = client_config(Pins::new([pin]), own).unwrap();
-        let (node, connection) = polykey_client::tls::connect(&self.tls.to_string(), config, token).await?;
+        let (node, connection) =
+            polykey_client::tls::connect(&self.tls.to_string(), config, token).await?;
         assert_eq!(node, self.services.about.node);
         Ok(connection)
     }
 
     pub async fn watch(&self, names: &str) -> Watch {
-        self.watch_as(&self.pod_token(), &format!("names={names}")).await.unwrap()
+        self.watch_as(&self.pod_token(), &format!("names={names}"))
+            .await
+            .unwrap()
     }
 
     pub async fn watch_as(&self, token: &str, query: &str) -> Result<Watch, ApiError> {
         let mut connection = self.connect(Some(token), Some(77)).await.unwrap();
-        let answer = connection.send(Method::GET, &format!("/v1/watch?{query}"), "application/json", vec![]).await?;
+        let answer = connection
+            .send(
+                Method::GET,
+                &format!("/v1/watch?{query}"),
+                "application/json",
+                vec![],
+            )
+            .await?;
         if !answer.status().is_success() {
             return Err(whole(answer).await.unwrap_err());
         }
@@ -297,14 +343,22 @@ impl World {
     pub async fn probe(&self, path: &str) -> (u16, String) {
         let tcp = tokio::net::TcpStream::connect(self.probes).await.unwrap();
         let mut connection = Connection::start(tcp, None).await.unwrap();
-        let answer = connection.send(Method::GET, path, "text/plain", vec![]).await.unwrap();
+        let answer = connection
+            .send(Method::GET, path, "text/plain", vec![])
+            .await
+            .unwrap();
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
     }
 
     pub fn audited(&self, what: impl Fn(&Happened) -> bool) -> usize {
-        self.audit.lock().unwrap().iter().filter(|h| what(h)).count()
+        self.audit
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|h| what(h))
+            .count()
     }
 }
 
@@ -313,7 +367,10 @@ fn start_servers(doors: Doors, services: &Arc<Services>, health: &Arc<Health>) -
 }
 
 pub fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
 }
 
 /// The sidecar's end of a watch.
@@ -326,7 +383,9 @@ pub struct Watch {
 impl Watch {
     /// The next frame but pings; `None` at the end.
     pub async fn next(&mut self) -> Option<Frame> {
-        tokio::time::timeout(SOON, self.read()).await.expect("a frame in time")
+        tokio::time::timeout(SOON, self.read())
+            .await
+            .expect("a frame in time")
     }
 
     async fn read(&mut self) -> Option<Frame> {
@@ -337,13 +396,16 @@ impl Watch {
                 None => {}
             }
             let part = self.body.frame().await?.ok()?;
-            self.buffer.extend_from_slice(&part.into_data().unwrap_or_else(|_| Bytes::new()));
+            self.buffer
+                .extend_from_slice(&part.into_data().unwrap_or_else(|_| Bytes::new()));
         }
     }
 
     /// True when nothing comes for a moment.
     pub async fn is_quiet(&mut self) -> bool {
-        tokio::time::timeout(Duration::from_millis(150), self.read()).await.is_err()
+        tokio::time::timeout(Duration::from_millis(150), self.read())
+            .await
+            .is_err()
     }
 }
 
