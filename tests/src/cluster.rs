@@ -1,19 +1,32 @@
 //! A real Kubernetes on this machine: etcd, API server, controllers, scheduler, containerd, kubelet, kube-proxy, DNS and Helm, up in some ten seconds.
 //!
 //! Pods are on a bridge of its own (198.18.0.0/24), Services on 198.19.0.0/24, both from the range for benchmarks (RFC 2544), and neither leaves the machine. One cluster at a time: what
-//! a crashed run left is cleaned first. With `POLYKEY_TEST_KUBECONFIG` set that cluster is used instead, and nothing is brought up.
+//! a crashed run left is cleaned first, and so is a cluster that was kept. With `POLYKEY_TEST_KUBECONFIG` set that cluster is used instead, and nothing is brought up.
+//!
+//! The cluster goes down when its value is dropped and on Ctrl-C. A `static` is never dropped: whoever puts a cluster into one calls [`Cluster::down`].
 
 mod certificates;
 mod components;
+mod files;
+mod interrupt;
+mod machine;
+mod network;
 mod processes;
+mod volumes;
 
 use crate::images::Image;
 use crate::wait::{run, run_with, wait_for};
 use crate::{images, tools};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use components::Components;
+use files::{files_below, last_lines};
 use processes::Processes;
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Address of the bridge: of the API server for pods, of the node, and of what laptops dial.
@@ -22,18 +35,28 @@ pub const HOST: &str = "198.18.0.1";
 pub const NODE: &str = "node-1";
 /// Port of the API server.
 pub const API_PORT: u16 = 16_443;
-/// Where everything of the cluster is.
-const STATE: &str = "/tmp/polykey-test-cluster";
-/// How many volumes there are for PVCs.
-const VOLUMES: usize = 6;
+/// Where everything of the cluster is: in a folder that only root can make, since root will trust what it finds there.
+const STATE: &str = "/var/lib/polykey-test-cluster";
+/// The control group that pods are in.
+const CGROUP: &str = "polykey-test";
+/// Lines of each log that an error shows.
+const LOG_LINES: usize = 15;
 
 /// A running cluster.
 pub struct Cluster {
     /// For `kubectl`, Helm and clients: full rights.
     pub kubeconfig: PathBuf,
     programs: PathBuf,
-    state: Option<PathBuf>,
-    keep: bool,
+    state: Option<State>,
+}
+
+/// A cluster that this machine runs.
+struct State {
+    dir: PathBuf,
+    /// True while the end of this value, or an interrupt, takes it down.
+    ours: Arc<AtomicBool>,
+    /// Held so that no other run takes it down.
+    _lock: Option<File>,
 }
 
 impl Cluster {
@@ -42,26 +65,36 @@ impl Cluster {
     /// # Errors
     /// When something is missing on this machine (one line says what), or a component does not come up (with the end of its log).
     pub fn up() -> Result<Cluster> {
+        if let Some(foreign) = Cluster::foreign()? {
+            return Ok(foreign);
+        }
+        machine::check()?;
+        let lock = machine::lock()?;
         let programs = tools::programs()?;
-        if let Some(kubeconfig) = std::env::var_os("POLYKEY_TEST_KUBECONFIG") {
-            return Ok(Cluster { kubeconfig: kubeconfig.into(), programs, state: None, keep: true });
-        }
-        check_machine()?;
         let dir = PathBuf::from(STATE);
-        clean(&dir, &programs);
-        std::fs::create_dir_all(&dir)?;
-        let cluster = Cluster { kubeconfig: dir.join("admin.kubeconfig"), programs, state: Some(dir.clone()), keep: false };
-        if let Err(e) = components::start(&dir, &cluster.programs) {
-            let logs = cluster.component_logs(15);
-            return Err(e.context(format!("the cluster did not come up\n{logs}")));
-        }
-        cluster.volumes(&dir)?;
-        let pause = cluster.programs.join("app");
-        cluster.import(&[
-            Image { name: "pause:dev", program: &pause, at: "/pause", arguments: &["pause"], user: 65_532 },
-            Image { name: "app:dev", program: &pause, at: "/app", arguments: &["pause"], user: 65_532 },
-        ])?;
-        cluster.wait_ready()?;
+        clean(&dir, &programs)?;
+        machine::check_alone()?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&dir)
+            .with_context(|| format!("cannot make {STATE}"))?;
+        let ours = Arc::new(AtomicBool::new(true));
+        interrupt::watch(&dir, &programs, &ours)?;
+        let cluster = Cluster {
+            kubeconfig: dir.join("admin.kubeconfig"),
+            programs,
+            state: Some(State {
+                dir,
+                ours,
+                _lock: Some(lock),
+            }),
+        };
+        cluster.start().with_context(|| {
+            format!(
+                "the cluster did not come up\n{}",
+                cluster.component_logs(LOG_LINES)
+            )
+        })?;
         Ok(cluster)
     }
 
@@ -70,19 +103,51 @@ impl Cluster {
     /// # Errors
     /// When there is none.
     pub fn existing() -> Result<Cluster> {
-        let programs = tools::programs()?;
-        if let Some(kubeconfig) = std::env::var_os("POLYKEY_TEST_KUBECONFIG") {
-            return Ok(Cluster { kubeconfig: kubeconfig.into(), programs, state: None, keep: true });
+        if let Some(foreign) = Cluster::foreign()? {
+            return Ok(foreign);
         }
         let dir = PathBuf::from(STATE);
         let kubeconfig = dir.join("admin.kubeconfig");
-        ensure!(kubeconfig.exists(), "no cluster is up: cargo run -p polykey-tests --bin cluster -- up");
-        Ok(Cluster { kubeconfig, programs, state: Some(dir), keep: true })
+        ensure!(
+            kubeconfig.exists(),
+            "no cluster is up: cargo run -p polykey-tests --bin cluster -- up"
+        );
+        let ours = Arc::new(AtomicBool::new(false));
+        Ok(Cluster {
+            kubeconfig,
+            programs: tools::programs()?,
+            state: Some(State {
+                dir,
+                ours,
+                _lock: None,
+            }),
+        })
+    }
+
+    fn foreign() -> Result<Option<Cluster>> {
+        let Some(kubeconfig) = std::env::var_os("POLYKEY_TEST_KUBECONFIG")
+            .filter(|k| !k.is_empty())
+            .map(PathBuf::from)
+        else {
+            return Ok(None);
+        };
+        ensure!(
+            kubeconfig.exists(),
+            "POLYKEY_TEST_KUBECONFIG names {}, which is not there",
+            kubeconfig.display()
+        );
+        Ok(Some(Cluster {
+            kubeconfig,
+            programs: tools::programs()?,
+            state: None,
+        }))
     }
 
     /// Leaves it up when this value goes.
     pub fn keep(&mut self) {
-        self.keep = true;
+        if let Some(state) = &self.state {
+            state.ours.store(false, Ordering::SeqCst);
+        }
     }
 
     /// True when this is somebody's own cluster.
@@ -91,7 +156,7 @@ impl Cluster {
         self.state.is_none()
     }
 
-    /// Address at which laptops reach NodePorts.
+    /// Address at which laptops reach node ports.
     ///
     /// # Errors
     /// When the cluster has no node.
@@ -113,7 +178,10 @@ impl Cluster {
     /// # Errors
     /// With what the API server said.
     pub fn apply(&self, yaml: &str) -> Result<String> {
-        run_with(self.command("kubectl").args(["apply", "-f", "-"]), yaml.as_bytes())
+        run_with(
+            self.command("kubectl").args(["apply", "-f", "-"]),
+            yaml.as_bytes(),
+        )
     }
 
     /// Runs Helm.
@@ -123,7 +191,11 @@ impl Cluster {
     pub fn helm(&self, arguments: &[&str]) -> Result<String> {
         let home = tools::cache().join("helm");
         let mut command = self.command("helm");
-        command.args(arguments).env("HELM_CACHE_HOME", &home).env("HELM_CONFIG_HOME", &home).env("HELM_DATA_HOME", &home);
+        command
+            .args(arguments)
+            .env("HELM_CACHE_HOME", &home)
+            .env("HELM_CONFIG_HOME", &home)
+            .env("HELM_DATA_HOME", &home);
         run(&mut command)
     }
 
@@ -131,7 +203,7 @@ impl Cluster {
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
-        command.env("KUBECONFIG", &self.kubeconfig).env_remove("POLYKEY_TEST_KUBECONFIG");
+        with_kubeconfig(&mut command, &self.kubeconfig);
         command
     }
 
@@ -140,20 +212,32 @@ impl Cluster {
     /// # Errors
     /// When packing or importing fails.
     pub fn import(&self, wanted: &[Image<'_>]) -> Result<()> {
-        let dir = self.state.clone().unwrap_or_else(|| tools::cache().join("images")).join("images");
+        let dir = self
+            .state
+            .as_ref()
+            .map_or_else(tools::cache, |s| s.dir.clone())
+            .join("images");
         for archive in images::pack(wanted, &dir)? {
-            match &self.state {
-                Some(state) => {
-                    let socket = state.join("containerd.sock");
-                    run(Command::new("ctr").arg("-a").arg(socket).args(["-n", "k8s.io", "images", "import"]).arg(&archive))?;
-                }
-                None => {
-                    let load = std::env::var("POLYKEY_TEST_LOAD_IMAGE").context("POLYKEY_TEST_LOAD_IMAGE is not set: how are image archives loaded into this cluster?")?;
-                    run(Command::new("sh").args(["-c", &format!("{load} \"$0\"")]).arg(&archive))?;
-                }
-            }
+            self.load(&archive)
+                .with_context(|| format!("cannot import {}", archive.display()))?;
         }
         Ok(())
+    }
+
+    fn load(&self, archive: &Path) -> Result<()> {
+        let mut command = if let Some(state) = &self.state {
+            let mut ctr = Command::new("ctr");
+            ctr.arg("-a")
+                .arg(state.dir.join("containerd.sock"))
+                .args(["-n", "k8s.io", "images", "import"]);
+            ctr
+        } else {
+            let load = std::env::var("POLYKEY_TEST_LOAD_IMAGE").context("POLYKEY_TEST_LOAD_IMAGE is not set: how are image archives loaded into this cluster?")?;
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("{load} \"$0\"")]);
+            shell
+        };
+        run(command.arg(archive)).map(drop)
     }
 
     /// Builds the products and makes their images known, as `polykey:dev`, `polykey-operator:dev`, `polykey-sidecar:dev`.
@@ -162,113 +246,234 @@ impl Cluster {
     /// When building or importing fails.
     pub fn import_products(&self) -> Result<()> {
         let bin = tools::products()?;
-        let (node, operator, sidecar) = (bin.join("polykey"), bin.join("polykey-operator"), bin.join("polykey-sidecar"));
+        let (node, operator, sidecar) = (
+            bin.join("polykey"),
+            bin.join("polykey-operator"),
+            bin.join("polykey-sidecar"),
+        );
         self.import(&[
-            Image { name: "polykey:dev", program: &node, at: "/polykey", arguments: &["--help"], user: 65_532 },
-            Image { name: "polykey-operator:dev", program: &operator, at: "/polykey-operator", arguments: &["--help"], user: 65_532 },
-            Image { name: "polykey-sidecar:dev", program: &sidecar, at: "/polykey-sidecar", arguments: &[], user: 61_314 },
+            Image {
+                name: "polykey:dev",
+                program: &node,
+                at: "/polykey",
+                arguments: &["--help"],
+                user: 65_532,
+            },
+            Image {
+                name: "polykey-operator:dev",
+                program: &operator,
+                at: "/polykey-operator",
+                arguments: &["--help"],
+                user: 65_532,
+            },
+            Image {
+                name: "polykey-sidecar:dev",
+                program: &sidecar,
+                at: "/polykey-sidecar",
+                arguments: &[],
+                user: 61_314,
+            },
         ])
+    }
+
+    /// A client of the API server with full rights.
+    ///
+    /// # Errors
+    /// When the kubeconfig cannot be used.
+    pub async fn client(&self) -> Result<kube::Client> {
+        let kubeconfig = kube::config::Kubeconfig::read_from(&self.kubeconfig)?;
+        let config = kube::Config::from_custom_kubeconfig(
+            kubeconfig,
+            &kube::config::KubeConfigOptions::default(),
+        )
+        .await?;
+        Ok(kube::Client::try_from(config)?)
     }
 
     /// The files of etcd as they are on the disk, history included; of a foreign cluster there are none to see.
     #[must_use]
     pub fn etcd_files(&self) -> Vec<PathBuf> {
-        self.state.iter().flat_map(|s| files_below(&s.join("etcd"))).collect()
+        self.files("etcd")
+    }
+
+    /// Everything that etcd holds or held, keys and values, as the bytes of its files: what to search for values that must not be there.
+    ///
+    /// # Errors
+    /// When the cluster is foreign, since then nobody could tell that nothing was found from nothing was read.
+    pub fn etcd_dump(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for file in self.etcd_files() {
+            bytes.extend(
+                fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?,
+            );
+        }
+        ensure!(!bytes.is_empty(), "the etcd of this cluster cannot be read");
+        Ok(bytes)
     }
 
     /// The files of the volumes that PVCs are bound to.
     #[must_use]
     pub fn volume_files(&self) -> Vec<PathBuf> {
-        self.state.iter().flat_map(|s| files_below(&s.join("volumes"))).collect()
+        self.files("volumes")
     }
 
-    /// The last lines of every component's log.
+    /// The last lines of the log of each component and of each container; empty for a foreign cluster.
     #[must_use]
     pub fn component_logs(&self, lines: usize) -> String {
-        let mut out = String::new();
-        let logs = self.state.iter().flat_map(|s| files_below(s)).filter(|p| p.extension().is_some_and(|e| e == "log"));
-        for log in logs {
-            let text = std::fs::read(&log).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text);
-            let tail: Vec<&str> = text.lines().rev().take(lines).collect();
-            out.push_str(&format!("--- {}\n{}\n", log.display(), tail.into_iter().rev().collect::<Vec<_>>().join("\n")));
-        }
-        out
+        let Some(state) = &self.state else {
+            return String::new();
+        };
+        let components = fs::read_dir(&state.dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.path());
+        let mut logs: Vec<PathBuf> = components
+            .filter(|p| p.extension().is_some_and(|e| e == "log"))
+            .collect();
+        logs.sort();
+        logs.extend(self.files("pod-logs"));
+        let shown: Vec<String> = logs
+            .iter()
+            .map(|log| format!("--- {}\n{}\n", log.display(), last_lines(log, lines)))
+            .collect();
+        shown.concat()
     }
 
-    /// Stops everything and removes every trace.
-    pub fn down(mut self) {
-        self.keep = true;
-        if let Some(dir) = self.state.take() {
-            clean(&dir, &self.programs);
-        }
+    /// The components that run, with their process ids; none for a foreign cluster.
+    #[must_use]
+    pub fn processes(&self) -> Vec<(String, u32)> {
+        self.state
+            .iter()
+            .flat_map(|s| Processes::open(&s.dir).living())
+            .collect()
     }
 
-    fn volumes(&self, dir: &Path) -> Result<()> {
-        let mut yaml = String::from(
-            "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: local, annotations: {storageclass.kubernetes.io/is-default-class: \"true\"}}\nprovisioner: kubernetes.io/no-provisioner\nvolumeBindingMode: WaitForFirstConsumer\n",
-        );
-        for n in 0..VOLUMES {
-            let path = dir.join(format!("volumes/{n}"));
-            std::fs::create_dir_all(&path)?;
-            yaml.push_str(&format!(
-                "---\napiVersion: v1\nkind: PersistentVolume\nmetadata: {{name: local-{n}}}\nspec:\n  capacity: {{storage: 1Gi}}\n  accessModes: [ReadWriteOnce]\n  storageClassName: local\n  persistentVolumeReclaimPolicy: Retain\n  local: {{path: {}}}\n  nodeAffinity: {{required: {{nodeSelectorTerms: [{{matchExpressions: [{{key: kubernetes.io/hostname, operator: In, values: [{NODE}]}}]}}]}}}}\n",
-                path.display()
-            ));
-        }
-        wait_for(Duration::from_secs(20), "volumes to be taken by the API server", || self.apply(&yaml)).map(drop)
+    /// Stops everything and removes every trace. A foreign cluster is left as it is.
+    ///
+    /// # Errors
+    /// When something could not be removed.
+    pub fn down(mut self) -> Result<()> {
+        self.keep();
+        self.state
+            .take()
+            .map_or(Ok(()), |state| clean(&state.dir, &self.programs))
     }
 
-    fn wait_ready(&self) -> Result<()> {
-        wait_for(Duration::from_secs(60), "the Kubernetes node to be ready", || {
-            let ready = self.kubectl(&["get", "node", NODE, "-o", "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}"])?;
-            ensure!(ready == "True", "Ready is {ready:?}");
-            self.kubectl(&["get", "serviceaccount", "default", "-n", "default"])
-        })
+    /// The order is that of need; what needs nothing of each other starts together.
+    fn start(&self) -> Result<()> {
+        let Some(State { dir, .. }) = &self.state else {
+            return Ok(());
+        };
+        let components = Components {
+            dir,
+            programs: &self.programs,
+            processes: Processes::open(dir),
+        };
+        certificates::make(dir)?;
+        network::make(dir)?;
+        components.containerd()?;
+        components.api_server()?;
+        components.containerd_answers()?;
+        self.import_own()?;
+        components.api_server_answers()?;
+        components.controllers()?;
+        components.kubelet()?;
+        components.proxy()?;
+        components.dns()?;
+        self.apply(&volumes::make(&dir.join("volumes"))?)?;
+        Components::network_answers()?;
+        self.ready()
+    }
+
+    fn import_own(&self) -> Result<()> {
+        let app = tools::app()?;
+        self.import(&[
+            Image {
+                name: "pause:dev",
+                program: &app,
+                at: "/pause",
+                arguments: &["pause"],
+                user: 65_532,
+            },
+            Image {
+                name: "app:dev",
+                program: &app,
+                at: "/app",
+                arguments: &["pause"],
+                user: 65_532,
+            },
+        ])
+    }
+
+    fn ready(&self) -> Result<()> {
+        wait_for(
+            Duration::from_mins(1),
+            "the Kubernetes node to be ready",
+            || {
+                let ready = self.kubectl(&[
+                    "get",
+                    "node",
+                    NODE,
+                    "-o",
+                    "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}",
+                ])?;
+                ensure!(ready == "True", "Ready is {ready:?}");
+                self.kubectl(&["get", "serviceaccount", "default", "-n", "default"])
+            },
+        )
         .map(drop)
-        .with_context(|| self.component_logs(10))
+    }
+
+    fn files(&self, below: &str) -> Vec<PathBuf> {
+        self.state
+            .iter()
+            .flat_map(|s| files_below(&s.dir.join(below)))
+            .collect()
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Some(dir) = self.state.take().filter(|_| !self.keep) {
-            clean(&dir, &self.programs);
+        let Some(state) = self.state.take() else {
+            return;
+        };
+        if state.ours.swap(false, Ordering::SeqCst)
+            && let Err(e) = clean(&state.dir, &self.programs)
+        {
+            eprintln!("{e:#}");
         }
     }
-}
-
-/// What this machine must have.
-fn check_machine() -> Result<()> {
-    ensure!(rustix::process::getuid().is_root(), "a Kubernetes of its own needs root: run as root, or name a cluster in POLYKEY_TEST_KUBECONFIG");
-    for program in ["containerd", "runc", "ctr", "iptables", "ip", "conntrack", "openssl", "mount"] {
-        let found = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin"].iter().any(|d| Path::new(d).join(program).exists());
-        ensure!(found, "{program} is missing: run tests/setup");
-    }
-    ensure!(Path::new("/usr/lib/cni/bridge").exists(), "the CNI plugins are missing: run tests/setup");
-    Ok(())
 }
 
 /// Stops what runs, unmounts, and removes links, rules and files. What is not there is passed over.
-fn clean(dir: &Path, programs: &Path) {
+fn clean(dir: &Path, programs: &Path) -> Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
     Processes::open(dir).stop_all();
-    components::clean_network(dir, programs);
-    std::fs::remove_dir_all(dir).ok();
+    network::remove(dir, programs);
+    if !network::unmounted(dir) {
+        bail!(
+            "something is still mounted below {}: unmount it, then remove the folder",
+            dir.display()
+        );
+    }
+    fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))
 }
 
-fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let mut out = Vec::new();
-    let mut open = vec![dir.to_path_buf()];
-    while let Some(dir) = open.pop() {
-        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-            let path = entry.path();
-            match entry.file_type() {
-                Ok(t) if t.is_dir() => open.push(path),
-                Ok(t) if t.is_file() => out.push(path),
-                _ => {}
-            }
-        }
+fn kubectl(programs: &Path, kubeconfig: &Path) -> Command {
+    let mut command = Command::new(programs.join("kubectl"));
+    with_kubeconfig(&mut command, kubeconfig);
+    command
+}
+
+/// What it learns of one cluster is not kept for the next, nor in the home of whoever runs the tests.
+fn with_kubeconfig(command: &mut Command, kubeconfig: &Path) {
+    command
+        .env("KUBECONFIG", kubeconfig)
+        .env_remove("POLYKEY_TEST_KUBECONFIG");
+    if let Some(dir) = kubeconfig.parent().filter(|d| *d == Path::new(STATE)) {
+        command.env("KUBECACHEDIR", dir.join("kubectl-cache"));
     }
-    out.sort();
-    out
 }

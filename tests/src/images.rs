@@ -22,11 +22,13 @@ pub struct Image<'a> {
 /// SHA-256 in hex.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut s, b| {
-        use std::fmt::Write;
-        let _ = write!(s, "{b:02x}");
-        s
-    })
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut s, b| {
+            use std::fmt::Write;
+            let _ = write!(s, "{b:02x}");
+            s
+        })
 }
 
 /// Packs images into `dir`, one archive each, and gives the archives.
@@ -35,15 +37,19 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// When a program cannot be read or an archive not written.
 pub fn pack(images: &[Image<'_>], dir: &Path) -> Result<Vec<PathBuf>> {
     std::fs::create_dir_all(dir)?;
-    images.iter().map(|image| pack_one(image, dir).with_context(|| format!("cannot pack {}", image.name))).collect()
+    images
+        .iter()
+        .map(|image| pack_one(image, dir).with_context(|| format!("cannot pack {}", image.name)))
+        .collect()
 }
 
 fn pack_one(image: &Image<'_>, dir: &Path) -> Result<PathBuf> {
-    let program = std::fs::read(image.program).with_context(|| format!("cannot read {}", image.program.display()))?;
+    let program = std::fs::read(image.program)
+        .with_context(|| format!("cannot read {}", image.program.display()))?;
     let layer = archive(&[(image.at.trim_start_matches('/'), &program, 0o755)])?;
     let layer_id = sha256(&layer);
     let config = serde_json::to_vec(&json!({
-        "architecture": "amd64",
+        "architecture": architecture(),
         "os": "linux",
         "config": {
             "Entrypoint": [image.at],
@@ -60,10 +66,23 @@ fn pack_one(image: &Image<'_>, dir: &Path) -> Result<PathBuf> {
         "RepoTags": [format!("docker.io/library/{}", image.name)],
         "Layers": [layer_name],
     }]))?;
-    let whole = archive(&[(&config_name, &config, 0o644), (&layer_name, &layer, 0o644), ("manifest.json", &manifest, 0o644)])?;
+    let whole = archive(&[
+        (&config_name, &config, 0o644),
+        (&layer_name, &layer, 0o644),
+        ("manifest.json", &manifest, 0o644),
+    ])?;
     let path = dir.join(format!("{}.tar", image.name.replace(':', "-")));
     std::fs::write(&path, whole)?;
     Ok(path)
+}
+
+/// The machine's own, in the words of the image format.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
 
 fn archive(files: &[(&str, &[u8], u32)]) -> Result<Vec<u8>> {

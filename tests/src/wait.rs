@@ -11,12 +11,19 @@ const EVERY: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// When `deadline` has passed.
-pub fn wait_for<T>(deadline: Duration, what: &str, mut condition: impl FnMut() -> Result<T>) -> Result<T> {
+pub fn wait_for<T>(
+    deadline: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Result<T>,
+) -> Result<T> {
     let end = Instant::now() + deadline;
     loop {
         match condition() {
             Ok(value) => return Ok(value),
-            Err(e) if Instant::now() >= end => return Err(e).with_context(|| format!("waited {} s for {what}", deadline.as_secs())),
+            Err(e) if Instant::now() >= end => {
+                return Err(e)
+                    .with_context(|| format!("waited {} s for {what}", deadline.as_secs()));
+            }
             Err(_) => std::thread::sleep(EVERY),
         }
     }
@@ -28,9 +35,17 @@ pub fn wait_for<T>(deadline: Duration, what: &str, mut condition: impl FnMut() -
 /// When it cannot start or fails; then with what it said.
 pub fn run(command: &mut Command) -> Result<String> {
     let line = format!("{command:?}");
-    let out = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {line}"))?;
+    let out = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {line}"))?;
     if !out.status.success() {
-        bail!("{line}: {}\n{}{}", out.status, String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        bail!(
+            "{line}: {}\n{}{}",
+            out.status,
+            String::from_utf8_lossy(&out.stdout),
+            String::from_utf8_lossy(&out.stderr)
+        );
     }
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }
@@ -42,11 +57,26 @@ pub fn run(command: &mut Command) -> Result<String> {
 pub fn run_with(command: &mut Command, input: &[u8]) -> Result<String> {
     use std::io::Write;
     let line = format!("{command:?}");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(|| format!("cannot start {line}"))?;
-    child.stdin.take().context("no standard input")?.write_all(input).ok();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {line}"))?;
+    child
+        .stdin
+        .take()
+        .context("no standard input")?
+        .write_all(input)
+        .ok();
     let out = child.wait_with_output()?;
     if !out.status.success() {
-        bail!("{line}: {}\n{}{}", out.status, String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        bail!(
+            "{line}: {}\n{}{}",
+            out.status,
+            String::from_utf8_lossy(&out.stdout),
+            String::from_utf8_lossy(&out.stderr)
+        );
     }
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }

@@ -4,6 +4,7 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -11,7 +12,7 @@ import (
 	"time"
 )
 
-const usage = `app: pause | cat FILE... | sha256 FILE | ls DIR | wait-for FILE VALUE [SECONDS] | env NAME | copy FROM TO | try-write FILE`
+const usage = `app: pause | cat FILE... | sha256 FILE | ls DIR | wait-for FILE VALUE [SECONDS] | env NAME | copy FROM TO | try-write FILE | resolve NAME`
 
 func main() {
 	if len(os.Args) < 2 {
@@ -58,6 +59,12 @@ func main() {
 		check(os.WriteFile(args[1], read(args[0]), 0o600))
 	case "try-write":
 		check(os.WriteFile(args[0], []byte("x"), 0o600))
+	case "resolve":
+		addresses, err := net.LookupHost(args[0])
+		check(err)
+		for _, address := range addresses {
+			fmt.Println(address)
+		}
 	default:
 		fail(usage)
 	}

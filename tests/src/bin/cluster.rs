@@ -1,16 +1,25 @@
 //! `cluster`: the tests' Kubernetes by hand. `cluster up`, look around, `cluster down`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use polykey_tests::cluster::Cluster;
+use std::process::ExitCode;
 use std::time::Instant;
 
 #[derive(Parser)]
-#[command(about = "A real Kubernetes on this machine, for tests", after_help = "Examples:\n  cluster up --images\n  export KUBECONFIG=/tmp/polykey-test-cluster/admin.kubeconfig\n  cluster down")]
+#[command(about = "A real Kubernetes on this machine, for tests", after_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: What,
 }
+
+const EXAMPLES: &str = "Examples:
+  cluster up --images
+  cluster kubectl get pods -A
+  cluster down
+
+With POLYKEY_TEST_KUBECONFIG set, that cluster is used; POLYKEY_TEST_LOAD_IMAGE is then the command that loads an image archive into it,
+for example 'kind load image-archive'.";
 
 #[derive(Subcommand)]
 enum What {
@@ -20,8 +29,10 @@ enum What {
         #[arg(long)]
         images: bool,
     },
+    /// Show what runs
+    Status,
     /// Build the products and import their images into the cluster that is up
-    Images,
+    ImportImages,
     /// Stop it and remove every trace
     Down,
     /// Run kubectl on it
@@ -30,28 +41,64 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run Helm on it
+    Helm {
+        /// Arguments of Helm
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let start = Instant::now();
     match Arguments::parse().command {
         What::Up { images } => {
             let mut cluster = Cluster::up()?;
-            cluster.keep();
             if images {
                 cluster.import_products()?;
             }
-            println!("up in {:.1} s\nexport KUBECONFIG={}", start.elapsed().as_secs_f32(), cluster.kubeconfig.display());
+            cluster.keep();
+            println!(
+                "up in {:.1} s\nexport KUBECONFIG={}",
+                start.elapsed().as_secs_f32(),
+                cluster.kubeconfig.display()
+            );
         }
-        What::Images => Cluster::existing()?.import_products()?,
+        What::Status => status(&Cluster::existing()?)?,
+        What::ImportImages => {
+            Cluster::existing()?.import_products()?;
+            println!(
+                "polykey:dev, polykey-operator:dev and polykey-sidecar:dev are there ({:.1} s)",
+                start.elapsed().as_secs_f32()
+            );
+        }
         What::Down => {
-            Cluster::existing()?.down();
+            Cluster::existing()?.down()?;
             println!("down in {:.1} s", start.elapsed().as_secs_f32());
         }
-        What::Kubectl { arguments } => {
-            let status = Cluster::existing()?.command("kubectl").args(arguments).status()?;
-            std::process::exit(status.code().unwrap_or(1));
-        }
+        What::Kubectl { arguments } => return on_cluster("kubectl", &arguments),
+        What::Helm { arguments } => return on_cluster("helm", &arguments),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(cluster: &Cluster) -> Result<()> {
+    for (name, pid) in cluster.processes() {
+        println!("{name:<24} {pid}");
+    }
+    print!("{}", cluster.kubectl(&["get", "nodes", "-o", "wide"])?);
+    print!("{}", cluster.kubectl(&["get", "pods", "-A"])?);
+    println!("export KUBECONFIG={}", cluster.kubeconfig.display());
     Ok(())
+}
+
+fn on_cluster(program: &str, arguments: &[String]) -> Result<ExitCode> {
+    let status = Cluster::existing()?
+        .command(program)
+        .args(arguments)
+        .status()?;
+    let Some(code) = status.code() else {
+        bail!("{program}: {status}")
+    };
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }

@@ -18,7 +18,7 @@ const ETCD_PEER_PORT: u16 = 16_380;
 const DNS_PORT: u16 = 16_053;
 const PROXY_HEALTH_PORT: u16 = 16_256;
 /// How long one component may take to answer.
-const STARTS: Duration = Duration::from_secs(60);
+const STARTS: Duration = Duration::from_mins(1);
 
 /// What components are started from.
 pub struct Components<'a> {
@@ -57,12 +57,18 @@ state = "{state}"
             cni = self.at("cni"),
         );
         let path = self.write("containerd.toml", &config)?;
-        self.processes.start("containerd", Command::new("containerd").args(["--config", &path]))
+        self.processes.start(
+            "containerd",
+            Command::new("containerd").args(["--config", &path]),
+        )
     }
 
     /// Waits for containerd.
     pub fn containerd_answers(&self) -> Result<()> {
-        wait_for(STARTS, "containerd", || run(Command::new("ctr").args(["-a", &self.at("containerd.sock"), "version"]))).map(drop)
+        wait_for(STARTS, "containerd", || {
+            run(Command::new("ctr").args(["-a", &self.at("containerd.sock"), "version"]))
+        })
+        .map(drop)
     }
 
     /// etcd, and with it the API server.
@@ -100,11 +106,20 @@ state = "{state}"
                 format!("--client-ca-file={}", self.at("ca.crt")),
                 format!("--tls-cert-file={}", self.at("apiserver.crt")),
                 format!("--tls-private-key-file={}", self.at("apiserver.key")),
-                format!("--kubelet-client-certificate={}", self.at("apiserver-kubelet.crt")),
+                format!(
+                    "--kubelet-client-certificate={}",
+                    self.at("apiserver-kubelet.crt")
+                ),
                 format!("--kubelet-client-key={}", self.at("apiserver-kubelet.key")),
                 "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-                format!("--service-account-signing-key-file={}", self.at("service-account.key")),
-                format!("--service-account-key-file={}", self.at("service-account.pub")),
+                format!(
+                    "--service-account-signing-key-file={}",
+                    self.at("service-account.key")
+                ),
+                format!(
+                    "--service-account-key-file={}",
+                    self.at("service-account.pub")
+                ),
                 format!("--cert-dir={}", self.at("apiserver-certs")),
             ],
         )
@@ -134,9 +149,15 @@ state = "{state}"
         let own = [
             "--use-service-account-credentials".to_owned(),
             format!("--root-ca-file={}", self.at("ca.crt")),
-            format!("--service-account-private-key-file={}", self.at("service-account.key")),
+            format!(
+                "--service-account-private-key-file={}",
+                self.at("service-account.key")
+            ),
         ];
-        self.start("kube-controller-manager", &[&common("kube-controller-manager", 16_257)[..], &own].concat())?;
+        self.start(
+            "kube-controller-manager",
+            &[&common("kube-controller-manager", 16_257)[..], &own].concat(),
+        )?;
         self.start("kube-scheduler", &common("kube-scheduler", 16_259))
     }
 
@@ -182,7 +203,7 @@ imageGCHighThresholdPercent: 100
         )
     }
 
-    /// kube-proxy: NodePorts on the bridge's address only, connection tracking left as the machine has it.
+    /// kube-proxy: node ports on the bridge's address only, connection tracking left as the machine has it.
     pub fn proxy(&self) -> Result<()> {
         let config = format!(
             "apiVersion: kubeproxy.config.k8s.io/v1alpha1
@@ -202,7 +223,7 @@ metricsBindAddress: 127.0.0.1:16249
         self.start("kube-proxy", &[format!("--config={config}")])
     }
 
-    /// CoreDNS runs on the host; a Service without a selector leads to it.
+    /// `CoreDNS` runs on the host; a Service without a selector leads to it.
     pub fn dns(&self) -> Result<()> {
         let config = format!(
             ".:{DNS_PORT} {{\n  bind {HOST}\n  errors\n  kubernetes cluster.local {{\n    kubeconfig {} test\n  }}\n}}\n",
@@ -230,9 +251,11 @@ endpoints: [{{addresses: [{HOST}], conditions: {{ready: true}}}}]
     }
 
     /// Waits for DNS and for the rules of Services.
-    pub fn network_answers(&self) -> Result<()> {
+    pub fn network_answers() -> Result<()> {
         wait_for(STARTS, "the cluster's DNS", || connect(HOST, DNS_PORT))?;
-        wait_for(STARTS, "kube-proxy", || connect("127.0.0.1", PROXY_HEALTH_PORT))
+        wait_for(STARTS, "kube-proxy", || {
+            connect("127.0.0.1", PROXY_HEALTH_PORT)
+        })
     }
 
     fn at(&self, name: &str) -> String {
@@ -245,7 +268,8 @@ endpoints: [{{addresses: [{HOST}], conditions: {{ready: true}}}}]
     }
 
     fn start(&self, name: &str, arguments: &[String]) -> Result<()> {
-        self.processes.start(name, Command::new(self.programs.join(name)).args(arguments))
+        self.processes
+            .start(name, Command::new(self.programs.join(name)).args(arguments))
     }
 
     fn kubectl(&self) -> Command {

@@ -2,7 +2,7 @@
 
 use super::clean;
 use anyhow::Result;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,11 +13,15 @@ const INTERRUPTED: i32 = 130;
 /// Watches for the rest of the program's life. While `ours` is true an interrupt takes the cluster in `dir` down.
 pub fn watch(dir: &Path, programs: &Path, ours: &Arc<AtomicBool>) -> Result<()> {
     let (dir, programs, ours) = (dir.to_path_buf(), programs.to_path_buf(), Arc::clone(ours));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
-        runtime.block_on(interrupt()).ok();
-        end(&dir, &programs, &ours);
-    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    std::thread::Builder::new()
+        .name("interrupt".to_owned())
+        .spawn(move || {
+            runtime.block_on(interrupt()).ok();
+            end(&dir, &programs, &ours);
+        })?;
     Ok(())
 }
 
@@ -33,7 +37,7 @@ async fn interrupt() -> Result<()> {
     Ok(())
 }
 
-fn end(dir: &PathBuf, programs: &PathBuf, ours: &AtomicBool) {
+fn end(dir: &Path, programs: &Path, ours: &AtomicBool) {
     if ours.load(Ordering::SeqCst) {
         eprintln!("interrupted: taking the cluster down");
         if let Err(e) = clean(dir, programs) {

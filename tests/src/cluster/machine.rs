@@ -6,7 +6,17 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Programs of the packages that `tests/setup` installs.
-const PROGRAMS: [&str; 9] = ["containerd", "ctr", "runc", "iptables", "ip", "conntrack", "openssl", "mount", "umount"];
+const PROGRAMS: [&str; 9] = [
+    "containerd",
+    "ctr",
+    "runc",
+    "iptables",
+    "ip",
+    "conntrack",
+    "openssl",
+    "mount",
+    "umount",
+];
 /// Where Debian, Ubuntu and the projects' own archives put the CNI plugins.
 const CNI_PLUGINS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 /// Held while a run uses the cluster.
@@ -14,7 +24,10 @@ const LOCK: &str = "/run/lock/polykey-test-cluster.lock";
 
 /// Checks for rights and programs.
 pub fn check() -> Result<()> {
-    ensure!(rustix::process::geteuid().is_root(), "a Kubernetes of its own needs root: run as root, or name a cluster in POLYKEY_TEST_KUBECONFIG");
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "a Kubernetes of its own needs root: run as root, or name a cluster in POLYKEY_TEST_KUBECONFIG"
+    );
     for program in PROGRAMS {
         ensure!(on_path(program), "{program} is missing: run tests/setup");
     }
@@ -32,14 +45,21 @@ pub fn check_alone() -> Result<()> {
 
 /// The folder of the CNI plugins.
 pub fn cni_plugins() -> Result<PathBuf> {
-    let found = CNI_PLUGINS.iter().map(Path::new).find(|d| d.join("bridge").exists() && d.join("host-local").exists());
-    found.map(Path::to_path_buf).context("the CNI plugins are missing: run tests/setup")
+    let found = CNI_PLUGINS
+        .iter()
+        .map(Path::new)
+        .find(|d| d.join("bridge").exists() && d.join("host-local").exists());
+    found
+        .map(Path::to_path_buf)
+        .context("the CNI plugins are missing: run tests/setup")
 }
 
 /// Takes the lock that keeps two runs from sharing, and so breaking, one cluster. It ends with the value, or with the process.
 pub fn lock() -> Result<File> {
     let file = File::create(LOCK).with_context(|| format!("cannot make {LOCK}"))?;
-    file.try_lock().with_context(|| format!("another run uses the test cluster (it holds {LOCK}): wait for its end"))?;
+    file.try_lock().with_context(|| {
+        format!("another run uses the test cluster (it holds {LOCK}): wait for its end")
+    })?;
     Ok(file)
 }
 

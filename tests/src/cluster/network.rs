@@ -32,15 +32,21 @@ const RULES: [&[&str]; 3] = [
 
 /// Makes the bridge, the CNI configuration and what the kernel must allow.
 pub fn make(dir: &Path) -> Result<()> {
-    Command::new("modprobe").args(["-q", "br_netfilter"]).stderr(Stdio::null()).status().ok();
+    Command::new("modprobe")
+        .args(["-q", "br_netfilter"])
+        .stderr(Stdio::null())
+        .status()
+        .ok();
     remember_settings(dir)?;
     for (setting, value) in SETTINGS {
         if let Some(value) = value {
-            fs::write(proc_sys(setting), value).with_context(|| format!("cannot set {setting} to {value}"))?;
+            fs::write(proc_sys(setting), value)
+                .with_context(|| format!("cannot set {setting} to {value}"))?;
         }
     }
     for root in cgroup_roots() {
-        fs::create_dir_all(root.join(CGROUP)).with_context(|| format!("cannot make a control group in {}", root.display()))?;
+        fs::create_dir_all(root.join(CGROUP))
+            .with_context(|| format!("cannot make a control group in {}", root.display()))?;
     }
     ip(&["link", "add", BRIDGE, "type", "bridge"])?;
     ip(&["address", "add", &format!("{HOST}/24"), "dev", BRIDGE])?;
@@ -78,7 +84,12 @@ fn write_cni(dir: &Path) -> Result<()> {
 /// Puts everything back. What is not there is passed over, so it can follow a run that crashed anywhere.
 pub fn remove(dir: &Path, programs: &Path) {
     if dir.join("kube-proxy.yaml").exists() {
-        quiet(Command::new(programs.join("kube-proxy")).arg("--cleanup").arg("--config").arg(dir.join("kube-proxy.yaml")));
+        quiet(
+            Command::new(programs.join("kube-proxy"))
+                .arg("--cleanup")
+                .arg("--config")
+                .arg(dir.join("kube-proxy.yaml")),
+        );
     }
     // Of the same rule there may be several, one from each run that crashed.
     for rule in RULES {
@@ -90,7 +101,9 @@ pub fn remove(dir: &Path, programs: &Path) {
     }
     quiet(Command::new("ip").args(["link", "delete", BRIDGE]));
     quiet(Command::new("ip").args(["route", "delete", "unreachable", SERVICES]));
-    cgroup_roots().iter().for_each(|root| remove_cgroups(&root.join(CGROUP)));
+    for root in cgroup_roots() {
+        remove_cgroups(&root.join(CGROUP));
+    }
     restore_settings(dir);
 }
 
@@ -113,13 +126,21 @@ fn unmount(dir: &Path) {
 
 fn mounts(dir: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let points = text.lines().filter_map(|l| l.split(' ').nth(1)).map(PathBuf::from);
+    let points = text
+        .lines()
+        .filter_map(|l| l.split(' ').nth(1))
+        .map(PathBuf::from);
     points.filter(|p| p.starts_with(dir)).collect()
 }
 
 fn bridge_ports() -> Vec<String> {
-    let ports = fs::read_dir(format!("/sys/class/net/{BRIDGE}/brif")).into_iter().flatten().flatten();
-    ports.map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+    let ports = fs::read_dir(format!("/sys/class/net/{BRIDGE}/brif"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    ports
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 /// Roots of the hierarchies: one of version 2, or one a controller of version 1.
@@ -128,14 +149,22 @@ fn cgroup_roots() -> Vec<PathBuf> {
     if root.join("cgroup.procs").exists() {
         return vec![root];
     }
-    let entries = fs::read_dir(root).into_iter().flatten().flatten().map(|e| e.path());
-    entries.filter(|p| !p.is_symlink() && p.join("cgroup.procs").exists()).collect()
+    let entries = fs::read_dir(root)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path());
+    entries
+        .filter(|p| !p.is_symlink() && p.join("cgroup.procs").exists())
+        .collect()
 }
 
 /// A control group is removed by its folder; the kernel refuses while a process is in it.
 fn remove_cgroups(dir: &Path) {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.map(|e| e.path()).filter(|p| p.is_dir()).for_each(|p| remove_cgroups(&p));
+    for child in entries.map(|e| e.path()).filter(|p| p.is_dir()) {
+        remove_cgroups(&child);
+    }
     fs::remove_dir(dir).ok();
 }
 
@@ -164,6 +193,10 @@ fn ip(arguments: &[&str]) -> Result<()> {
 
 /// Runs a program whose failure means that there was nothing to do.
 fn quiet(command: &mut Command) -> bool {
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     status.is_ok_and(|s| s.success())
 }

@@ -33,16 +33,27 @@ struct Process {
 impl Processes {
     /// The processes that were started in `dir`, by this run or an earlier one.
     pub fn open(dir: &Path) -> Processes {
-        Processes { dir: dir.to_path_buf() }
+        Processes {
+            dir: dir.to_path_buf(),
+        }
     }
 
     /// Starts a program in a group of its own (Ctrl-C in the terminal is not for it); what it prints goes to `<name>.log`.
     pub fn start(&self, name: &str, command: &mut Command) -> Result<()> {
         let log = fs::File::create(self.dir.join(format!("{name}.log")))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
-        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0);
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
         let (_, start) = stat(child.id()).unwrap_or_default();
-        let mut pids = OpenOptions::new().create(true).append(true).open(self.list())?;
+        let mut pids = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.list())?;
         writeln!(pids, "{name} {} {start}", child.id())?;
         Ok(())
     }
@@ -54,7 +65,8 @@ impl Processes {
 
     /// Ends all: the kubelet first, so that no container is started again; then the containers, while there is a containerd to ask; then the others at once.
     pub fn stop_all(&self) {
-        let (kubelet, others): (Vec<_>, Vec<_>) = self.read().into_iter().partition(|p| p.name == "kubelet");
+        let (kubelet, others): (Vec<_>, Vec<_>) =
+            self.read().into_iter().partition(|p| p.name == "kubelet");
         end(&kubelet);
         self.delete_containers();
         end(&others);
@@ -68,16 +80,27 @@ impl Processes {
 
     fn read(&self) -> Vec<Process> {
         let text = fs::read_to_string(self.list()).unwrap_or_default();
-        text.lines().filter_map(Process::parse).filter(Process::lives).collect()
+        text.lines()
+            .filter_map(Process::parse)
+            .filter(Process::lives)
+            .collect()
     }
 
     fn delete_containers(&self) {
         let socket = self.dir.join("containerd.sock");
         let ctr = |arguments: &[&str]| {
             let mut command = Command::new("ctr");
-            command.arg("-a").arg(&socket).args(["--connect-timeout", "2s", "--timeout", "10s", "-n", "k8s.io"]);
+            command.arg("-a").arg(&socket).args([
+                "--connect-timeout",
+                "2s",
+                "--timeout",
+                "10s",
+                "-n",
+                "k8s.io",
+            ]);
             let out = command.args(arguments).stderr(Stdio::null()).output();
-            out.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default()
+            out.map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+                .unwrap_or_default()
         };
         let tasks = ctr(&["tasks", "list", "-q"]);
         let tasks: Vec<&str> = tasks.lines().collect();
@@ -94,7 +117,10 @@ impl Processes {
         let shims = pids.filter(|pid| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let mut arguments = line.split(|b| *b == 0);
-            arguments.next().is_some_and(|a| a.ends_with(b"containerd-shim-runc-v2")) && arguments.any(|a| a == socket.as_bytes())
+            arguments
+                .next()
+                .is_some_and(|a| a.ends_with(b"containerd-shim-runc-v2"))
+                && arguments.any(|a| a == socket.as_bytes())
         });
         shims.filter_map(Process::shim).collect()
     }
@@ -103,11 +129,19 @@ impl Processes {
 impl Process {
     fn parse(line: &str) -> Option<Process> {
         let mut parts = line.split(' ').map(str::to_owned);
-        Some(Process { name: parts.next()?, pid: parts.next()?.parse().ok()?, start: parts.next()? })
+        Some(Process {
+            name: parts.next()?,
+            pid: parts.next()?.parse().ok()?,
+            start: parts.next()?,
+        })
     }
 
     fn shim(pid: u32) -> Option<Process> {
-        Some(Process { name: "containerd-shim".to_owned(), pid, start: stat(pid)?.1 })
+        Some(Process {
+            name: "containerd-shim".to_owned(),
+            pid,
+            start: stat(pid)?.1,
+        })
     }
 
     /// A zombie has ended; whether its parent has noticed is not our matter.
@@ -116,7 +150,11 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw).filter(|_| self.lives()) {
+        if let Some(pid) = i32::try_from(self.pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .filter(|_| self.lives())
+        {
             kill_process(pid, signal).ok();
         }
     }
@@ -125,14 +163,19 @@ impl Process {
 /// Ends processes: asked first, killed after [`GRACE`].
 fn end(processes: &[Process]) {
     for (signal, time) in [(Signal::TERM, GRACE), (Signal::KILL, KILLED)] {
-        processes.iter().for_each(|p| p.signal(signal));
+        for process in processes {
+            process.signal(signal);
+        }
         let deadline = Instant::now() + time;
         while Instant::now() < deadline && processes.iter().any(Process::lives) {
             std::thread::sleep(EVERY);
         }
     }
     // Children of ours would stay as zombies until this program ends.
-    for pid in processes.iter().filter_map(|p| Pid::from_raw(i32::try_from(p.pid).ok()?)) {
+    for pid in processes
+        .iter()
+        .filter_map(|p| Pid::from_raw(i32::try_from(p.pid).ok()?))
+    {
         waitpid(Some(pid), WaitOptions::NOHANG).ok();
     }
 }
@@ -140,7 +183,11 @@ fn end(processes: &[Process]) {
 /// State and start time (clock ticks since boot) of a process: fields 3 and 22 of proc(5).
 fn stat(pid: u32) -> Option<(String, String)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned);
+    let mut fields = stat
+        .rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .map(str::to_owned);
     Some((fields.next()?, fields.nth(18)?))
 }
 
@@ -151,7 +198,9 @@ mod tests {
     #[test]
     fn what_was_started_is_ended_even_when_another_run_does_it() {
         let dir = tempfile::tempdir().unwrap();
-        Processes::open(dir.path()).start("sleeper", Command::new("sleep").arg("600")).unwrap();
+        Processes::open(dir.path())
+            .start("sleeper", Command::new("sleep").arg("600"))
+            .unwrap();
         let again = Processes::open(dir.path());
         assert_eq!(again.living().len(), 1);
         again.stop_all();
@@ -162,7 +211,11 @@ mod tests {
     #[test]
     fn a_process_that_took_over_an_old_id_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("pids"), format!("etcd {} 1\n", std::process::id())).unwrap();
+        fs::write(
+            dir.path().join("pids"),
+            format!("etcd {} 1\n", std::process::id()),
+        )
+        .unwrap();
         let processes = Processes::open(dir.path());
         assert!(processes.living().is_empty());
         processes.stop_all();
