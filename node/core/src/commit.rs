@@ -281,8 +281,10 @@ impl Commits {
                 due_ms: commit.time_ms - MAX_AHEAD_MS,
             });
         }
-        let may_now = control.state().role_of(&commit.author, now_ms / 1_000);
-        let lapsed = control.state().members.contains_key(&commit.author) && may_now.is_none();
+        let member = control.state().members.get(&commit.author);
+        let lapsed = member.is_some_and(|m| {
+            m.role() >= Some(Role::Writer) && m.role_at(now_ms / 1_000) < Some(Role::Writer)
+        });
         if lapsed && !self.contains(&signed.id().into()) {
             return Err(CommitError::NotWriter(commit.author));
         }
@@ -316,25 +318,33 @@ impl Commits {
         if !control.ever(&commit.control, &commit.author, Role::Writer) {
             return Err(CommitError::NotWriter(commit.author));
         }
+        // A commit that a cut keeps comes before the one that the cut names, unless it is that one.
         let valid = stands(&commit.author, &commit.control, control, |cut| {
-            // A new commit is no ancestor of one that is here already, but it may be the very one that the cut names.
             cut.contains(&id)
-                || cut
-                    .iter()
-                    .any(|c| self.contains(c) && self.descends(c, &id))
         });
-        if !valid && self.void >= MAX_VOID {
+        if !valid && self.void >= MAX_VOID && self.cuts_are_here(&commit.author, control) {
             return Err(CommitError::NotWriter(commit.author));
         }
         if valid {
             self.check_heads(commit)?;
         }
         self.place(id, commit, valid);
-        Ok(if valid {
+        if self.void > 0 && control.is_cut(&id) {
+            // It shows which earlier ones a removal keeps.
+            self.judge(control);
+        }
+        Ok(if self.headers[&id].valid {
             Accepted::Counts
         } else {
             Accepted::Void
         })
+    }
+
+    /// Whether no commit that a removal of `author` keeps can still come.
+    fn cuts_are_here(&self, author: &NodeId, control: &Control) -> bool {
+        control
+            .revocations(author)
+            .all(|(_, cut)| cut.iter().all(|id| self.contains(id)))
     }
 
     /// Judges all commits anew: after the control log has changed. True when the heads are other ones now.

@@ -1,1 +1,451 @@
+use super::*;
+use crate::control::{Applied, ControlError, SignedOp, Target, genesis};
+use crate::epoch::EpochRecord;
+use crate::keys::RootKey;
+use proptest::prelude::*;
 
+const NOW: u64 = 1_800_000_000_000;
+
+fn key(n: u8) -> RootKey {
+    RootKey::from_seed(&[n; 32])
+}
+
+fn node(n: u8) -> NodeId {
+    key(n).node_id()
+}
+
+fn epoch(n: u8) -> EpochRecord {
+    EpochRecord {
+        commitment: [n; 32].into(),
+        before: vec![],
+        wraps: vec![],
+    }
+}
+
+/// A vault of node 0 with writers 1 and 2 and reader 3.
+fn vault() -> (Control, Vec<SignedOp>) {
+    let first = Signed::sign(genesis(node(0), [5; 32], [6; 32], None, epoch(0)), &key(0));
+    let mut control = Control::new(&first).unwrap();
+    let mut ops = vec![first];
+    for (n, role) in [(1, Role::Writer), (2, Role::Writer), (3, Role::Reader)] {
+        let op = Signed::sign(
+            control.grant(node(0), node(n), role, 0, None, None),
+            &key(0),
+        );
+        assert_eq!(control.apply(&op).unwrap(), Applied::Counts);
+        ops.push(op);
+    }
+    (control, ops)
+}
+
+fn root(n: u8) -> Address {
+    [n; 32].into()
+}
+
+/// Node `by` commits on what it has.
+fn write(commits: &mut Commits, control: &Control, by: u8, n: u8) -> SignedCommit {
+    let commit = commits.next(node(by), control, root(n), [n; 16], NOW, vec![]);
+    let signed = Signed::sign(commit, &key(by));
+    assert_eq!(
+        commits.accept(&signed, control, NOW).unwrap(),
+        Accepted::Counts
+    );
+    signed
+}
+
+fn id(signed: &SignedCommit) -> CommitId {
+    signed.id().into()
+}
+
+/// The founder removes `target`, keeping what `cut` names.
+fn remove(control: &mut Control, target: u8, cut: Vec<CommitId>) -> SignedOp {
+    let op = control
+        .revoke(
+            node(0),
+            Target::Node(node(target)),
+            cut,
+            Some(epoch(100 + target)),
+        )
+        .unwrap();
+    let op = Signed::sign(op, &key(0));
+    control.apply(&op).unwrap();
+    op
+}
+
+#[test]
+fn versions_follow_each_other() {
+    let (control, _) = vault();
+    let mut commits = Commits::new();
+    let tag = commits.next_tag(node(1), &control, [1; 16]);
+    let a = write(&mut commits, &control, 1, 1);
+    assert_eq!((a.payload().seq, a.payload().tag()), (1, tag));
+    let b = write(&mut commits, &control, 2, 2);
+    let c = write(&mut commits, &control, 1, 3);
+    assert_eq!((b.payload().seq, c.payload().seq), (1, 2));
+    assert!(c.payload().time_ms > b.payload().time_ms && b.payload().time_ms > a.payload().time_ms);
+    assert_eq!(commits.heads(), [id(&c)]);
+    assert_eq!(commits.shown(), Some(id(&c)));
+    assert_eq!(commits.by_tag(&tag), Some(&id(&a)));
+    assert!(commits.descends(&id(&c), &id(&a)) && !commits.descends(&id(&a), &id(&c)));
+    assert_eq!(commits.beyond(&[id(&a)]), [id(&b), id(&c)]);
+    assert_eq!(commits.accept(&a, &control, NOW).unwrap(), Accepted::Known);
+    assert!(vouch_alone(&c, &control).is_ok());
+}
+
+#[test]
+fn each_rule_refuses_what_breaks_it() {
+    let (control, _) = vault();
+    let mut commits = Commits::new();
+    let first = write(&mut commits, &control, 1, 1);
+    let good = commits.next(node(1), &control, root(2), [2; 16], NOW, vec![]);
+    let mut refused = |by: u8, change: &dyn Fn(&mut Commit)| {
+        let mut commit = good.clone();
+        change(&mut commit);
+        let error = commits
+            .accept(&Signed::sign(commit, &key(by)), &control, NOW)
+            .unwrap_err();
+        assert_eq!(commits.heads(), [id(&first)], "nothing changed");
+        error
+    };
+    assert!(matches!(
+        refused(1, &|c| c.version = 2),
+        CommitError::Version(2)
+    ));
+    assert!(matches!(
+        refused(1, &|c| c.vault = [1; 32].into()),
+        CommitError::OtherVault
+    ));
+    assert!(matches!(refused(2, &|_| ()), CommitError::Signature(_)));
+    assert!(matches!(
+        refused(3, &|c| {
+            c.author = node(3);
+            c.seq = 1;
+        }),
+        CommitError::NotWriter(_)
+    ));
+    assert!(matches!(
+        refused(9, &|c| {
+            c.author = node(9);
+            c.seq = 1;
+        }),
+        CommitError::NotWriter(_)
+    ));
+    assert!(matches!(
+        refused(1, &|c| c.seq = 1),
+        CommitError::Seq { found: 1, next: 2 }
+    ));
+    assert!(matches!(
+        refused(1, &|c| c.seq = 9),
+        CommitError::Seq { found: 9, next: 2 }
+    ));
+    assert!(matches!(
+        refused(1, &|c| c.time_ms = first.payload().time_ms),
+        CommitError::Time
+    ));
+    assert!(
+        matches!(refused(1, &|c| c.time_ms = NOW + MAX_AHEAD_MS + 5), CommitError::Future { due_ms } if due_ms == NOW + 5)
+    );
+    assert!(
+        matches!(refused(1, &|c| c.parents = vec![[9; 32].into()]), CommitError::MissingParents(p) if p == [CommitId::from([9; 32])])
+    );
+    assert!(matches!(
+        refused(1, &|c| c.control = vec![[9; 32].into()]),
+        CommitError::MissingOps(_)
+    ));
+    assert!(matches!(
+        refused(1, &|c| c.control = vec![]),
+        CommitError::Control
+    ));
+    let genesis = OpId::from(*control.vault().as_bytes());
+    assert!(
+        matches!(
+            refused(1, &|c| c.control = vec![genesis]),
+            CommitError::Control
+        ),
+        "it knows less than its parent"
+    );
+    let parent = id(&first);
+    assert!(matches!(
+        refused(1, &|c| c.parents = vec![parent, parent]),
+        CommitError::Order
+    ));
+}
+
+#[test]
+fn a_commit_dated_ahead_is_taken_when_it_is_due() {
+    let (control, _) = vault();
+    let mut commits = Commits::new();
+    let mut ahead = commits.next(node(1), &control, root(1), [1; 16], NOW, vec![]);
+    ahead.time_ms = NOW + MAX_AHEAD_MS + 1;
+    let ahead = Signed::sign(ahead, &key(1));
+    assert!(commits.accept(&ahead, &control, NOW).is_err());
+    assert_eq!(
+        commits.accept(&ahead, &control, NOW + 1).unwrap(),
+        Accepted::Counts
+    );
+}
+
+#[test]
+fn a_lapsed_writer_is_refused_by_the_own_clock() {
+    let (mut control, _) = vault();
+    let expires = NOW / 1_000;
+    let op = control.grant(node(0), node(4), Role::Writer, 0, Some(expires), None);
+    control.apply(&Signed::sign(op, &key(0))).unwrap();
+    let mut commits = Commits::new();
+    let commit = Signed::sign(
+        commits.next(node(4), &control, root(1), [1; 16], NOW - 5_000, vec![]),
+        &key(4),
+    );
+    assert!(matches!(
+        commits.accept(&commit, &control, NOW),
+        Err(CommitError::NotWriter(_))
+    ));
+    assert_eq!(
+        commits.accept(&commit, &control, NOW - 1_000).unwrap(),
+        Accepted::Counts
+    );
+    let mut again = Commits::new();
+    assert_eq!(
+        again.restore(&commit, &control).unwrap(),
+        Accepted::Counts,
+        "what was taken in stays"
+    );
+}
+
+#[test]
+fn two_writers_apart_leave_two_heads_and_the_later_is_shown() {
+    let (control, _) = vault();
+    let mut commits = Commits::new();
+    write(&mut commits, &control, 0, 1);
+    let mut apart = commits.clone();
+    let mut early = commits.next(node(1), &control, root(2), [2; 16], NOW, vec![]);
+    early.time_ms = NOW + 10;
+    let mut late = apart.next(node(2), &control, root(3), [3; 16], NOW, vec![]);
+    late.time_ms = NOW + 20;
+    let (early, late) = (Signed::sign(early, &key(1)), Signed::sign(late, &key(2)));
+    for (first, second) in [(&early, &late), (&late, &early)] {
+        let mut commits = commits.clone();
+        commits.accept(first, &control, NOW).unwrap();
+        commits.accept(second, &control, NOW).unwrap();
+        assert_eq!(commits.heads().len(), 2);
+        assert_eq!(commits.shown(), Some(id(&late)));
+        let next = write(&mut commits, &control, 1, 4);
+        assert_eq!((next.payload().parents.len(), next.payload().seq), (2, 2));
+        assert_eq!(commits.heads(), [id(&next)]);
+    }
+    apart.accept(&early, &control, NOW).unwrap();
+}
+
+#[test]
+fn what_a_removed_writer_signs_outside_the_cut_is_void_and_honest_work_on_it_stays() {
+    let (mut control, _) = vault();
+    let mut commits = Commits::new();
+    let kept = write(&mut commits, &control, 1, 1);
+    let mut thief = commits.clone();
+    let ignorant = control.clone();
+    remove(&mut control, 1, vec![id(&kept)]);
+    assert!(!commits.judge(&control), "what it did before stays");
+    let stolen = Signed::sign(
+        thief.next(node(1), &ignorant, root(2), [2; 16], NOW, vec![]),
+        &key(1),
+    );
+    thief.accept(&stolen, &ignorant, NOW).unwrap();
+    assert_eq!(
+        commits.accept(&stolen, &control, NOW).unwrap(),
+        Accepted::Void
+    );
+    assert_eq!(commits.heads(), [id(&kept)]);
+    assert!(matches!(
+        vouch_alone(&stolen, &control),
+        Err(CommitError::NotWriter(_))
+    ));
+    assert!(vouch_alone(&kept, &control).is_ok());
+    // Node 2 had not heard of the removal.
+    let honest = Signed::sign(
+        thief.next(node(2), &ignorant, root(3), [3; 16], NOW, vec![]),
+        &key(2),
+    );
+    assert_eq!(
+        commits.accept(&honest, &control, NOW).unwrap(),
+        Accepted::Counts
+    );
+    assert_eq!(commits.heads(), [id(&honest)]);
+    thief.accept(&honest, &ignorant, NOW).unwrap();
+    thief.judge(&control);
+    assert_eq!(thief.heads(), commits.heads());
+}
+
+#[test]
+fn a_fresh_copy_takes_in_a_long_history_of_a_removed_writer() {
+    let (mut control, _) = vault();
+    let mut commits = Commits::new();
+    let mut all = Vec::new();
+    for n in 0..=MAX_VOID {
+        all.push(write(
+            &mut commits,
+            &control,
+            1,
+            u8::try_from(n % 251).unwrap(),
+        ));
+    }
+    all.push(write(&mut commits, &control, 2, 252));
+    remove(&mut control, 1, commits.heads());
+    let mut fresh = Commits::new();
+    for commit in &all {
+        fresh.accept(commit, &control, NOW + 10_000).unwrap();
+    }
+    assert_eq!(fresh.heads(), commits.heads());
+    assert!(fresh.iter().all(|(_, h)| h.valid));
+    // But a flood beside the cut ends.
+    let ignorant = vault().0;
+    let mut refused = 0;
+    for n in 0..MAX_VOID + 10 {
+        let mut nonce = [0; 16];
+        nonce[..8].copy_from_slice(&n.to_be_bytes());
+        let flood = Commits::new().next(node(1), &ignorant, root(1), nonce, NOW, vec![]);
+        refused += u32::from(
+            fresh
+                .accept(&Signed::sign(flood, &key(1)), &control, NOW)
+                .is_err(),
+        );
+    }
+    assert_eq!(refused, 10);
+}
+
+#[test]
+fn one_author_does_not_get_ever_more_heads() {
+    let (control, _) = vault();
+    let mut commits = Commits::new();
+    for n in 0..=8u8 {
+        let commit = Commits::new().next(node(1), &control, root(n), [n; 16], NOW, vec![]);
+        let accepted = commits.accept(&Signed::sign(commit, &key(1)), &control, NOW);
+        assert_eq!(accepted.is_ok(), usize::from(n) < MAX_AUTHOR_HEADS, "{n}");
+    }
+}
+
+#[test]
+fn encodings_are_those_of_the_formats_reference() {
+    let commit = Commit {
+        version: 1,
+        vault: [2; 32].into(),
+        author: [3; 32].into(),
+        seq: 5,
+        nonce: [4; 16].into(),
+        parents: vec![],
+        control: vec![[6; 32].into()],
+        root: [7; 32].into(),
+        time_ms: 1,
+        note: vec![].into(),
+    };
+    let expected = [
+        &[0x8a, 0x01, 0x58, 0x20][..],
+        &[2; 32],
+        &[0x58, 0x20],
+        &[3; 32],
+        &[0x05, 0x50],
+        &[4; 16],
+        &[0x80, 0x81, 0x58, 0x20],
+        &[6; 32],
+        &[0x58, 0x20],
+        &[7; 32],
+        &[0x01, 0x40],
+    ]
+    .concat();
+    assert_eq!(crate::enc::encode(&commit), expected);
+}
+
+/// Takes in what is due, again and again, as a node does.
+fn settle(
+    control: &mut Control,
+    commits: &mut Commits,
+    ops: &mut Vec<SignedOp>,
+    waiting: &mut Vec<SignedCommit>,
+) {
+    loop {
+        let before = ops.len() + waiting.len();
+        ops.retain(|op| matches!(control.apply(op), Err(ControlError::MissingParents(_))));
+        if ops.len() != before - waiting.len() {
+            commits.judge(control);
+        }
+        waiting.retain(|c| {
+            matches!(
+                commits.accept(c, control, NOW + 60_000),
+                Err(CommitError::MissingOps(_) | CommitError::MissingParents(_))
+            )
+        });
+        if ops.len() + waiting.len() == before {
+            return;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(96), ..ProptestConfig::default() })]
+
+    /// Three nodes write, tell each other now and then, and one or two are removed in the middle; whoever hears it in whatever order has the same heads.
+    #[test]
+    fn commit_cut_converges(
+        steps in proptest::collection::vec((0..3usize, 0..6u8), 1..16), removed in 1..3u8, order in proptest::collection::vec(any::<u32>(), 40),
+    ) {
+        let (control, ops) = vault();
+        let mut replicas: Vec<(Control, Commits)> = (0..3).map(|_| (control.clone(), Commits::new())).collect();
+        let (mut log, mut all): (Vec<SignedOp>, Vec<SignedCommit>) = (ops[1..].to_vec(), vec![]);
+        for (n, (who, what)) in steps.into_iter().enumerate() {
+            if what == 5 && who == 0 && replicas[0].0.state().role_of(&node(removed), 0).is_some() {
+                let cut = replicas[0].1.heads();
+                let (control, commits) = &mut replicas[0];
+                log.push(remove(control, removed, cut));
+                commits.judge(control);
+            } else if what < 3 {
+                let (control, commits) = &mut replicas[who];
+                let writer = u8::try_from(who).unwrap();
+                let n = u8::try_from(n).unwrap();
+                let signed = Signed::sign(commits.next(node(writer), control, root(n), [n; 16], NOW, vec![]), &key(writer));
+                if commits.accept(&signed, control, NOW).is_ok() { all.push(signed); }
+            } else {
+                // Hears of all commits, but of operations only sometimes.
+                let (control, commits) = &mut replicas[who];
+                let mut ops = if what == 4 { log.clone() } else { vec![] };
+                settle(control, commits, &mut ops, &mut all.clone());
+            }
+        }
+        let mut ends = Vec::new();
+        for turn in 0..3 {
+            let (mut control, mut commits) = (Control::new(&ops[0]).unwrap(), Commits::new());
+            let mut events: Vec<(u32, Result<&SignedOp, &SignedCommit>)> =
+                order.iter().copied().cycle().skip(turn * 7).zip(log.iter().map(Ok).chain(all.iter().map(Err))).collect();
+            events.sort_by_key(|(n, _)| n.rotate_left(u32::try_from(turn).unwrap()));
+            let (mut late_ops, mut late) = (vec![], vec![]);
+            for (_, event) in events {
+                match event {
+                    Ok(op) => late_ops.push(op.clone()),
+                    Err(commit) => late.push(commit.clone()),
+                }
+                settle(&mut control, &mut commits, &mut late_ops, &mut late);
+            }
+            prop_assert!(late_ops.is_empty() && late.is_empty());
+            prop_assert!(commits.iter().all(|(id, h)| h.valid || h.author == node(removed) && !commits.heads().contains(id)));
+            ends.push((commits.heads(), commits.shown()));
+        }
+        prop_assert_eq!(&ends[0], &ends[1]);
+        prop_assert_eq!(&ends[1], &ends[2]);
+        for (mut control, mut commits) in replicas {
+            settle(&mut control, &mut commits, &mut log.clone(), &mut all.clone());
+            prop_assert_eq!(&commits.heads(), &ends[0].0);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_a_commit_panic(at: prop::sample::Index, flip: u8, bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let (control, _) = vault();
+        let mut commits = Commits::new();
+        let mut near = Signed::sign(commits.next(node(1), &control, root(1), [1; 16], NOW, vec![]), &key(1)).bytes().to_vec();
+        let at = at.index(near.len());
+        near[at] ^= flip;
+        for bytes in [&bytes, &near] {
+            if let Ok(commit) = SignedCommit::parse(bytes) {
+                prop_assert_eq!(commits.accept(&commit, &control, NOW).is_ok(), flip == 0);
+            }
+        }
+    }
+}

@@ -441,6 +441,17 @@ impl Control {
             })
     }
 
+    /// Whether a revocation in force names this commit as kept.
+    #[must_use]
+    pub fn is_cut(&self, commit: &CommitId) -> bool {
+        self.accepted
+            .iter()
+            .any(|at| match self.entries[*at].body() {
+                Body::Revoke { cut, .. } => cut.contains(commit),
+                _ => false,
+            })
+    }
+
     /// An operation of a kind that this version cannot evaluate, by an author who may write it: the vault is then read-only.
     #[must_use]
     pub fn needs_upgrade(&self) -> Option<OpId> {
