@@ -6,7 +6,8 @@ use crate::peers::PeersError;
 use crate::vaults::{VaultError, VaultSummary};
 use polykey_client::api;
 use polykey_client::error::{ApiError, Code};
-use polykey_core::control::Role;
+use polykey_core::control::{ControlError, Role};
+use polykey_core::epoch::EpochError;
 use polykey_core::tree::TreeError;
 
 impl From<VaultError> for Failed {
@@ -17,7 +18,6 @@ impl From<VaultError> for Failed {
         }
         let error = ApiError::new(code, chain(&e));
         Failed(match &e {
-            VaultError::Diverged => error.hint("write again once one of them is chosen"),
             VaultError::Pending => error.hint(
                 "it comes when a node that has it is connected: `polykey peer ls` shows who is",
             ),
@@ -33,16 +33,24 @@ impl From<VaultError> for Failed {
 fn vault_code(e: &VaultError) -> Code {
     match e {
         VaultError::NotFound | VaultError::NoSuch(_) => Code::NotFound,
-        VaultError::Ambiguous(_) | VaultError::Name(_) => Code::Usage,
+        VaultError::Ambiguous(_)
+        | VaultError::Name(_)
+        | VaultError::Tree(TreeError::Path(_))
+        | VaultError::Epoch(EpochError::Receiver)
+        | VaultError::Control(ControlError::Op(_)) => Code::Usage,
         VaultError::NameTaken
         | VaultError::Moved { .. }
-        | VaultError::Diverged
-        | VaultError::Wider => Code::Conflict,
+        | VaultError::Wider
+        | VaultError::Control(ControlError::LastOwner) => Code::Conflict,
         VaultError::TooMany
-        | VaultError::Tree(TreeError::TooLarge(_) | TreeError::PageTooLarge) => Code::TooLarge,
-        VaultError::Tree(TreeError::Path(_)) => Code::Usage,
-        VaultError::Role { .. } => Code::Forbidden,
-        VaultError::NeedsUpgrade => Code::NeedsUpgrade,
+        | VaultError::Tree(TreeError::TooLarge(_) | TreeError::PageTooLarge)
+        | VaultError::Control(ControlError::Full) => Code::TooLarge,
+        VaultError::Role { .. } | VaultError::Control(ControlError::NotAuthorised(_)) => {
+            Code::Forbidden
+        }
+        VaultError::NeedsUpgrade | VaultError::Control(ControlError::NeedsUpgrade(_)) => {
+            Code::NeedsUpgrade
+        }
         VaultError::Pending => Code::Unreachable,
         _ => Code::Failed,
     }

@@ -2,12 +2,12 @@
 
 use super::entry::{Entry, Inner, VaultObjects};
 use super::secrets::{NO_VAULT, Secrets};
-use super::{VaultError, Vaults, now_ms, random, rows};
+use super::{VaultError, Vaults, now_ms, random, rows, view};
 use crate::store::{Batch, Table};
 use polykey_core::commit::{Commit, SignedCommit};
 use polykey_core::control::{self, Control, Role, SignedOp};
 use polykey_core::epoch::{self, EpochRecord, EpochSecret, Place, ShapeKey};
-use polykey_core::ids::{Address, CommitId, NodeId, VaultId};
+use polykey_core::ids::{Address, CommitId, NodeId, Tag, VaultId};
 use polykey_core::tree::{self, Edit, Tree, Variant};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -95,10 +95,8 @@ impl Vaults {
         rows::put_op(&mut batch, &vault, 0, signed.bytes());
         rows::put_secret(&mut batch, &vault, &secret);
         let entry = Entry::new(vault, Some(name.to_owned()), control, Secrets::new(Some(shape), [secret]));
-        rows::put_floor(&mut batch, &vault, &entry.read().floor(&self.me));
-        self.store.commit(batch).await?;
-        self.insert(entry)?;
-        self.tell(&vault);
+        rows::put_floor(&mut batch, &vault, &entry.read().floor());
+        self.add(entry, batch).await?;
         Ok(vault)
     }
 
@@ -178,13 +176,13 @@ impl Vaults {
         Ok(out)
     }
 
-    /// Applies `edits` as one commit. With `expect` only when the vault is at that version.
+    /// Applies `edits` as one commit, on top of all versions that stand side by side. With `expect` only when the vault is at that version.
     ///
     /// # Errors
-    /// `Moved` when it is at another, `Diverged` while several versions stand side by side, `Role` when this node may not write. Then nothing was changed.
+    /// `Moved` when it is at another, `Role` when this node may not write. Then nothing was changed.
     pub async fn edit(&self, vault: &VaultId, edits: Vec<Edit>, expect: Option<CommitId>) -> Result<Edited, VaultError> {
         let entry = self.entry(vault)?;
-        let _one_writer = entry.writing.lock().await;
+        let one_writer = entry.writing.clone().lock_owned().await;
         self.need_role(&entry, Role::Writer)?;
         let nonce: [u8; 16] = *random()?;
         let (signed, mut batch, changed) = {
@@ -203,7 +201,9 @@ impl Vaults {
             };
             let objects = VaultObjects { store: &self.store, vault, new: Some(&new) };
             let tag = inner.commits.next_tag(self.me, &inner.control, nonce);
-            let edited = Tree::new(&objects, &*inner.secrets, *vault, root).edit(edits, tag, shape, &keys)?;
+            let mut all = view::merging(&inner, &objects, &inner.secrets, *vault)?;
+            all.extend(edits);
+            let edited = Tree::new(&objects, &*inner.secrets, *vault, root).edit(all, tag, shape, &keys)?;
             let commit: Commit = inner.commits.next(self.me, &inner.control, edited.root, nonce, now_ms(), Vec::new());
             let mut batch = Batch::default();
             for (address, bytes) in edited.objects {
@@ -221,18 +221,21 @@ impl Vaults {
             return Ok(Edited { version, changed });
         }
         rows::put_commit(&mut batch, vault, &version, signed.bytes());
-        let mut floor = entry.read().floor(&self.me);
+        let mut floor = entry.read().floor();
         floor.heads = vec![version];
         floor.seq = signed.payload().seq;
         rows::put_floor(&mut batch, vault, &floor);
-        self.store.commit(batch).await?;
-        {
-            let mut inner = entry.write();
+        let seq = floor.seq;
+        let place = move |inner: &mut Inner| {
             let control = inner.control.clone();
-            inner.commits.restore(&signed, &control)?;
+            // Its author is this node, its parents are the heads, its log is this one: nothing of it can be refused.
+            if let Err(e) = inner.commits.restore(&signed, &control) {
+                tracing::error!(error = &e as &dyn std::error::Error, "an own version does not fit");
+            }
             inner.heads = inner.commits.heads();
-        }
-        self.tell(vault);
+            inner.own_seq = seq;
+        };
+        self.change(&entry, one_writer, batch, place).await?;
         Ok(Edited { version, changed })
     }
 
@@ -276,8 +279,16 @@ impl Vaults {
 impl Inner {
     /// Of several values of a path the newest, then that with the highest tag.
     pub(super) fn newest(&self, variants: &[Variant]) -> Option<usize> {
-        let age = |v: &Variant| (self.commits.by_tag(&v.tag).and_then(|c| self.commits.get(c)).map(|h| h.time_ms), v.tag);
-        (0..variants.len()).max_by_key(|at| age(&variants[*at]))
+        (0..variants.len()).max_by_key(|at| self.age(&variants[*at]))
+    }
+
+    /// Of several values the one that is shown last.
+    pub(super) fn oldest(&self, variants: &[Variant]) -> usize {
+        (0..variants.len()).min_by_key(|at| self.age(&variants[*at])).unwrap_or(0)
+    }
+
+    fn age(&self, variant: &Variant) -> (Option<u64>, Tag) {
+        (self.commits.by_tag(&variant.tag).and_then(|c| self.commits.get(c)).map(|h| h.time_ms), variant.tag)
     }
 
     fn find_version(&self, text: &str) -> Result<CommitId, VaultError> {
@@ -309,9 +320,6 @@ fn check_writable(inner: &Inner, expect: Option<CommitId>) -> Result<(), VaultEr
     }
     if inner.awaits_contents() && inner.heads.is_empty() {
         return Err(VaultError::Pending);
-    }
-    if inner.heads.len() > 1 {
-        return Err(VaultError::Diverged);
     }
     match expect {
         Some(expected) if inner.shown() != Some(expected) => Err(VaultError::Moved { expected, found: inner.shown() }),

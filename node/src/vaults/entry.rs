@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 pub struct Entry {
     pub id: VaultId,
     /// Held by whoever changes the vault, from the reading of its state until the disk has the new one.
-    pub writing: tokio::sync::Mutex<()>,
+    pub writing: Arc<tokio::sync::Mutex<()>>,
     inner: RwLock<Inner>,
 }
 
@@ -29,6 +29,8 @@ pub struct Inner {
     /// Every commit in here has its whole tree in the store. Some may not be durable yet: `heads` are.
     pub commits: Commits,
     pub heads: Vec<CommitId>,
+    /// This node's own highest commit number.
+    pub own_seq: u64,
     pub secrets: Arc<Secrets>,
     pub wraps: BTreeMap<Vec<u8>, Arc<Signed<WrapRecord>>>,
     pub arriving: Arriving,
@@ -41,6 +43,8 @@ pub struct Arriving {
     pub commits: VecDeque<SignedCommit>,
     /// Objects of the first that are not here yet, as far as is known.
     pub wanted: HashSet<Address>,
+    /// Dated in the future: they take their place when their time has come.
+    pub early: Vec<SignedCommit>,
 }
 
 impl Inner {
@@ -62,9 +66,15 @@ impl Inner {
         !self.arriving.commits.is_empty()
     }
 
-    pub fn floor(&self, me: &NodeId) -> FloorRow {
-        let seq = self.commits.iter().filter(|(_, h)| h.author == *me).map(|(_, h)| h.seq).max().unwrap_or(0);
-        FloorRow { control: self.control.heads(), heads: self.heads.clone(), seq }
+    pub fn floor(&self) -> FloorRow {
+        FloorRow { control: self.control.heads(), heads: self.heads.clone(), seq: self.own_seq }
+    }
+
+    /// Takes note of a commit that may be this node's own.
+    pub fn count_own(&mut self, me: &NodeId, commit: &CommitId) {
+        if let Some(header) = self.commits.get(commit).filter(|h| h.author == *me) {
+            self.own_seq = self.own_seq.max(header.seq);
+        }
     }
 }
 
@@ -75,11 +85,12 @@ impl Entry {
             control: Arc::new(control),
             commits: Commits::new(),
             heads: Vec::new(),
+            own_seq: 0,
             secrets: Arc::new(secrets),
             wraps: BTreeMap::new(),
             arriving: Arriving::default(),
         };
-        Entry { id, writing: tokio::sync::Mutex::default(), inner: RwLock::new(inner) }
+        Entry { id, writing: Arc::default(), inner: RwLock::new(inner) }
     }
 
     pub fn read(&self) -> RwLockReadGuard<'_, Inner> {
@@ -91,7 +102,7 @@ impl Entry {
     }
 
     /// Reads a vault back. Everything is verified again: the store is trusted to keep bytes, not to vouch for them.
-    pub fn load(store: &Store, id: VaultId, row: &[u8]) -> Result<Entry, VaultError> {
+    pub fn load(store: &Store, me: &NodeId, id: VaultId, row: &[u8]) -> Result<Entry, VaultError> {
         let row = rows::read_vault(row)?;
         let control = load_control(store, id)?;
         let mut secrets = Vec::new();
@@ -111,6 +122,7 @@ impl Entry {
             let control = inner.control.clone();
             inner.commits = load_commits(store, id, &control)?;
             inner.heads = inner.commits.heads();
+            inner.own_seq = inner.commits.iter().filter(|(_, h)| h.author == *me).map(|(_, h)| h.seq).max().unwrap_or(0);
             check_floor(store, &id, &inner)?;
         }
         Ok(entry)

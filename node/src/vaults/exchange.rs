@@ -2,13 +2,14 @@
 //!
 //! Everything that arrives is verified before it is kept. A commit takes its place only when its whole tree is in the store, so what is placed can always be read and passed on.
 
-use super::entry::{Arriving, Entry, VaultObjects};
+use super::entry::{Entry, Inner, VaultObjects};
+use super::rows::FloorRow;
 use super::secrets::Secrets;
-use super::{VaultError, Vaults, now_ms, rows};
+use super::{VaultError, Vaults, now_ms, rows, view};
 use crate::store::{Batch, Table};
 use polykey_core::commit::{CommitError, SignedCommit, vouch};
 use polykey_core::control::{Applied, Control, ControlError, Role, SignedOp};
-use polykey_core::epoch::{ShapeKey, WrapRecord};
+use polykey_core::epoch::WrapRecord;
 use polykey_core::ids::{Address, CommitId, NodeId, OpId, VaultId};
 use polykey_core::seal;
 use polykey_core::sign::Signed;
@@ -16,12 +17,14 @@ use polykey_core::tree::{self, TreeError};
 use polykey_core::wire::{Announce, MAX_INLINE, MAX_OBJECTS, MAX_RECORDS};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use zeroize::Zeroizing;
+use tokio::sync::OwnedMutexGuard;
 
 /// Bytes of signed things in one announcement: with [`MAX_INLINE`] of objects they stay under a frame.
 const MAX_SIGNED: usize = 512 << 10;
 /// Commits that may wait for their objects; the peer tells the others again.
 const MAX_WAITING: usize = 1_024;
+/// Commits of the future that wait for their time: one author's most heads, from eight authors.
+const MAX_EARLY: usize = 64;
 /// Wraps that are kept of one vault: one each for the most members, from a few owners.
 const MAX_WRAPS: usize = 4_096;
 
@@ -230,17 +233,22 @@ impl Vaults {
             }
             Err(e) => return Err(e),
         };
-        let _one_writer = entry.writing.lock().await;
+        let one_writer = entry.writing.clone().lock_owned().await;
         let mut step = Step::new(&entry);
-        let missing_ops = step.take_ops(&ops)?;
+        step.take_ops(&ops)?;
         step.take_wraps(parse::<WrapRecord>(&announce.wraps)?)?;
         step.take_objects(announce.objects)?;
-        let missing_commits = step.take_commits(parse(&announce.commits)?, &self.store)?;
-        let result = step.finish(self).await?;
-        if !missing_ops.is_empty() || !missing_commits.is_empty() {
-            return Ok(Received::NeedRecords { ops: missing_ops, commits: missing_commits });
+        let commits = parse(&announce.commits)?;
+        // From here on the entry holds what is not written yet: no way out but through `finish`.
+        let result = step.take_commits(commits, self);
+        let missing = std::mem::take(&mut step.missing);
+        let received = step.finish(self, one_writer).await?;
+        result?;
+        let (ops, commits) = missing.first(MAX_RECORDS);
+        if !ops.is_empty() || !commits.is_empty() {
+            return Ok(Received::NeedRecords { ops, commits });
         }
-        Ok(result)
+        Ok(received)
     }
 
     /// Makes an entry for a vault whose log grants this node a role.
@@ -265,11 +273,8 @@ impl Vaults {
             rows::put_op(&mut batch, vault, at, op.bytes());
         }
         let entry = Entry::new(*vault, None, control, Secrets::default());
-        rows::put_floor(&mut batch, vault, &entry.read().floor(&self.me));
-        self.store.commit(batch).await?;
-        let entry = self.insert(entry)?;
-        self.tell(vault);
-        Ok(Some(entry))
+        rows::put_floor(&mut batch, vault, &entry.read().floor());
+        self.add(entry, batch).await.map(Some)
     }
 
     /// Stores objects that were asked for; others are passed over. Gives how many it kept.
@@ -346,46 +351,77 @@ fn parse<T: polykey_core::sign::Payload>(records: &[minicbor::bytes::ByteVec]) -
 
 /// One announcement being taken in: everything is prepared beside the entry, written as one batch, and only then visible.
 struct Step<'e> {
-    entry: &'e Entry,
+    entry: &'e Arc<Entry>,
     batch: Batch,
     control: Control,
     new_ops: bool,
-    wraps: Vec<(Vec<u8>, Signed<WrapRecord>)>,
+    wraps: Vec<Signed<WrapRecord>>,
     objects: HashMap<Address, Vec<u8>>,
     placed: Vec<CommitId>,
     waits: Option<(CommitId, Vec<CommitId>)>,
+    missing: Missing,
+}
+
+/// What must come before what came.
+#[derive(Default)]
+struct Missing {
+    ops: BTreeSet<OpId>,
+    commits: BTreeSet<CommitId>,
+}
+
+impl Missing {
+    fn first(self, most: usize) -> (Vec<OpId>, Vec<CommitId>) {
+        (self.ops.into_iter().take(most).collect(), self.commits.into_iter().take(most).collect())
+    }
+}
+
+/// What becomes of one commit.
+enum Fate {
+    /// It has its place, or is not taken for good.
+    Settled,
+    /// It waits for its objects.
+    Waits(BTreeSet<Address>),
+    /// It waits for its time.
+    Early,
 }
 
 impl<'e> Step<'e> {
-    fn new(entry: &'e Entry) -> Step<'e> {
+    fn new(entry: &'e Arc<Entry>) -> Step<'e> {
         let control = Control::clone(&entry.read().control);
-        Step { entry, batch: Batch::default(), control, new_ops: false, wraps: Vec::new(), objects: HashMap::new(), placed: Vec::new(), waits: None }
+        Step {
+            entry,
+            batch: Batch::default(),
+            control,
+            new_ops: false,
+            wraps: Vec::new(),
+            objects: HashMap::new(),
+            placed: Vec::new(),
+            waits: None,
+            missing: Missing::default(),
+        }
     }
 
-    /// Takes operations. Gives those that are missing before the rest can follow.
-    fn take_ops(&mut self, ops: &[SignedOp]) -> Result<Vec<OpId>, VaultError> {
-        let mut missing = BTreeSet::new();
+    /// Takes operations.
+    fn take_ops(&mut self, ops: &[SignedOp]) -> Result<(), VaultError> {
         for op in ops {
             let at = self.control.len();
             match self.control.apply(op) {
-                Ok(Applied::Known) => continue,
-                Ok(_) => {}
+                Ok(Applied::Known) => {}
+                Ok(_) => {
+                    self.new_ops = true;
+                    rows::put_op(&mut self.batch, &self.entry.id, at, op.bytes());
+                }
                 Err(ControlError::NeedsUpgrade(id)) => {
                     tracing::warn!(vault = %self.entry.id.short(), op = %id.short(), "this vault uses what this version does not know: read-only until polykey is upgraded");
-                    // Numbers of operations that are evaluated leave no gap for it: it stands behind them all.
-                    rows::put_op(&mut self.batch, &self.entry.id, usize::from(u16::MAX) + at, op.bytes());
-                    continue;
+                    self.new_ops = true;
+                    rows::put_newer_op(&mut self.batch, &self.entry.id, &op.id().into(), op.bytes());
                 }
-                Err(ControlError::MissingParents(ids)) => {
-                    missing.extend(ids);
-                    continue;
-                }
+                Err(ControlError::MissingParents(ids)) => self.missing.ops.extend(ids),
                 Err(e) => return Err(VaultError::Peer(e.to_string())),
             }
-            self.new_ops = true;
-            rows::put_op(&mut self.batch, &self.entry.id, at, op.bytes());
         }
-        Ok(missing.into_iter().filter(|id| !self.control.contains(id)).take(MAX_RECORDS).collect())
+        self.missing.ops.retain(|id| !self.control.contains(id));
+        Ok(())
     }
 
     /// Takes wraps of known epochs by members; others are passed over.
@@ -396,13 +432,14 @@ impl<'e> Step<'e> {
                 return Err(VaultError::Peer("a wrap of another vault".to_owned()));
             }
             wrap.verify(&w.from).map_err(|e| VaultError::Peer(e.to_string()))?;
-            let key = [w.vault.as_ref(), w.epoch.as_ref(), w.to.as_ref(), w.from.as_ref()].concat();
-            let inner = self.entry.read();
             let useful = self.control.epoch(&w.epoch).is_some() && self.control.ever(&self.control.heads(), &w.from, Role::Reader);
-            if useful && !inner.wraps.contains_key(&key) && inner.wraps.len() + self.wraps.len() < MAX_WRAPS {
+            let (here, known) = {
+                let inner = self.entry.read();
+                (inner.wraps.len() + self.wraps.len(), inner.wraps.contains_key(&rows::wrap_key(w)))
+            };
+            if useful && !known && here < MAX_WRAPS {
                 rows::put_wrap(&mut self.batch, w, wrap.bytes());
-                drop(inner);
-                self.wraps.push((key, wrap));
+                self.wraps.push(wrap);
             }
         }
         Ok(())
@@ -416,118 +453,185 @@ impl<'e> Step<'e> {
         Ok(())
     }
 
-    /// Places the commits whose trees are whole, with those that waited before. Gives parents that are missing.
-    fn take_commits(&mut self, commits: Vec<SignedCommit>, store: &crate::store::Store) -> Result<Vec<CommitId>, VaultError> {
-        let mut queue = std::mem::take(&mut self.entry.write().arriving.commits);
-        for commit in commits {
+    /// Places the commits whose trees are whole, with those that waited before, up to the first that waits for objects.
+    fn take_commits(&mut self, commits: Vec<SignedCommit>, vaults: &Vaults) -> Result<(), VaultError> {
+        let (mut queue, due) = {
+            let arriving = &mut self.entry.write().arriving;
+            (std::mem::take(&mut arriving.commits), std::mem::take(&mut arriving.early))
+        };
+        for commit in due.into_iter().chain(commits) {
             let known = queue.iter().any(|q| q.id() == commit.id());
             if !known && queue.len() < MAX_WAITING {
                 queue.push_back(commit);
             }
         }
-        let mut missing = BTreeSet::new();
+        let mut result = Ok(());
         while let Some(commit) = queue.pop_front() {
-            let id = CommitId::from(commit.id());
-            let mut inner = self.entry.write();
-            if inner.commits.contains(&id) {
-                continue;
-            }
-            let parents = &commit.payload().parents;
-            let unknown: Vec<CommitId> = parents.iter().filter(|p| !inner.commits.contains(p)).copied().collect();
-            if !unknown.is_empty() {
-                missing.extend(unknown);
-                continue;
-            }
-            let roots: Vec<Address> = parents.iter().filter_map(|p| inner.commits.get(p).map(|h| h.root)).collect();
-            let objects = VaultObjects { store, vault: &self.entry.id, new: Some(&self.objects) };
-            let absent = match tree::missing(&objects, &roots, &commit.payload().root) {
-                Ok(absent) => absent,
-                Err(TreeError::Store(_, e)) => return Err(VaultError::Peer(e.to_string())),
+            match self.take_commit(&commit, vaults) {
+                Ok(Fate::Settled) => {}
+                Ok(Fate::Early) => {
+                    let early = &mut self.entry.write().arriving.early;
+                    if early.len() < MAX_EARLY {
+                        early.push(commit);
+                    }
+                }
+                Ok(Fate::Waits(absent)) => {
+                    self.waits = Some((commit.id().into(), commit.payload().parents.clone()));
+                    queue.push_front(commit);
+                    self.entry.write().arriving.wanted = absent.into_iter().collect();
+                    break;
+                }
                 Err(e) => {
-                    // The author's fault, not the sender's, who has no key to look inside.
-                    tracing::warn!(vault = %self.entry.id.short(), version = %id.short(), error = %e, "a version with a malformed tree: not taken");
-                    continue;
+                    result = Err(e);
+                    break;
                 }
-            };
-            if !absent.is_empty() {
-                // Nothing is fetched for a commit that nobody vouches for.
-                vouch(&commit, &self.control, |_| true).map_err(judge)?;
-                self.waits = Some((id, parents.clone()));
-                queue.push_front(commit);
-                inner.arriving = Arriving { commits: std::mem::take(&mut queue), wanted: absent.into_iter().collect() };
-                // What came inline is kept: the rest of the tree follows.
-                break;
-            }
-            match inner.commits.accept(&commit, &self.control, now_ms()) {
-                Ok(_) => {
-                    rows::put_commit(&mut self.batch, &self.entry.id, &id, commit.bytes());
-                    self.placed.push(id);
-                }
-                Err(CommitError::Future { .. }) => tracing::warn!(vault = %self.entry.id.short(), version = %id.short(), "a version dated in the future is held back"),
-                Err(e) => return Err(judge(e)),
             }
         }
-        Ok(missing.into_iter().take(MAX_RECORDS).collect())
+        self.entry.write().arriving.commits = queue;
+        let placed = |id: &CommitId| self.entry.read().commits.contains(id);
+        self.missing.commits.retain(|id| !placed(id));
+        result
+    }
+
+    fn take_commit(&mut self, commit: &SignedCommit, vaults: &Vaults) -> Result<Fate, VaultError> {
+        let (id, header) = (CommitId::from(commit.id()), commit.payload());
+        let mut inner = self.entry.write();
+        if inner.commits.contains(&id) {
+            return Ok(Fate::Settled);
+        }
+        let unknown: Vec<CommitId> = header.parents.iter().filter(|p| !inner.commits.contains(p)).copied().collect();
+        if !unknown.is_empty() {
+            self.missing.commits.extend(unknown);
+            return Ok(Fate::Settled);
+        }
+        // Nothing is fetched, and nothing looked into, for a commit that nobody vouches for.
+        if let Err(e) = vouch(commit, &self.control, |_| true) {
+            drop(inner);
+            return self.not_taken(&id, e);
+        }
+        let roots: Vec<Address> = header.parents.iter().filter_map(|p| inner.commits.get(p).map(|h| h.root)).collect();
+        let objects = VaultObjects { store: &vaults.store, vault: &self.entry.id, new: Some(&self.objects) };
+        let whole = match tree::difference(&objects, &roots, &header.root) {
+            Ok(whole) => whole,
+            Err(TreeError::Missing(_)) => {
+                let absent = tree::missing(&objects, &roots, &header.root)?;
+                self.keep_below(&header.root);
+                return Ok(Fate::Waits(absent.into_iter().collect()));
+            }
+            Err(e) => return author_at_fault(&self.entry.id, &id, e),
+        };
+        match view::check_writes(&inner, &objects, &inner.secrets, self.entry.id, header) {
+            // Whoever carries a vault without its keys, or does not have the newest yet, cannot look.
+            Ok(()) | Err(TreeError::NoKey(_)) => {}
+            Err(e) => return author_at_fault(&self.entry.id, &id, e),
+        }
+        if let Err(e) = inner.commits.accept(commit, &self.control, now_ms()) {
+            drop(inner);
+            return self.not_taken(&id, e);
+        }
+        inner.count_own(&vaults.me, &id);
+        drop(inner);
+        for address in whole {
+            if let Some(bytes) = self.objects.get(&address) {
+                rows::put_object(&mut self.batch, &self.entry.id, &address, bytes.clone());
+            }
+        }
+        rows::put_commit(&mut self.batch, &self.entry.id, &id, commit.bytes());
+        self.placed.push(id);
+        Ok(Fate::Settled)
+    }
+
+    /// Keeps what came inline of a tree that is not whole yet: the rest follows. What belongs to no tree is not kept, or a member could fill the disk.
+    fn keep_below(&mut self, root: &Address) {
+        let mut open = vec![*root];
+        let mut kept = HashSet::new();
+        while let Some(address) = open.pop() {
+            if let Some(bytes) = self.objects.get(&address).filter(|_| kept.insert(address)) {
+                open.extend(seal::header(bytes).map(|h| h.refs).unwrap_or_default());
+                rows::put_object(&mut self.batch, &self.entry.id, &address, bytes.clone());
+            }
+        }
+    }
+
+    /// A commit that does not count here. Its sender is to blame only where it must have seen the same, whatever else it knows and whatever its clock says.
+    fn not_taken(&mut self, id: &CommitId, e: CommitError) -> Result<Fate, VaultError> {
+        match e {
+            CommitError::MissingOps(ops) => self.missing.ops.extend(ops),
+            CommitError::MissingParents(parents) => self.missing.commits.extend(parents),
+            CommitError::Future { .. } => {
+                tracing::warn!(vault = %self.entry.id.short(), version = %id.short(), "a version dated in the future waits for its time");
+                return Ok(Fate::Early);
+            }
+            CommitError::NotWriter(_) | CommitError::TooManyHeads(_) | CommitError::Version(_) => {
+                tracing::warn!(vault = %self.entry.id.short(), version = %id.short(), error = %e, "a version is not taken");
+            }
+            CommitError::Order | CommitError::OtherVault | CommitError::Signature(_) | CommitError::Control | CommitError::Seq { .. } | CommitError::Time => {
+                return Err(VaultError::Peer(e.to_string()));
+            }
+        }
+        Ok(Fate::Settled)
     }
 
     /// Writes everything as one batch, then makes it visible.
-    async fn finish(mut self, vaults: &Vaults) -> Result<Received, VaultError> {
+    async fn finish(mut self, vaults: &Vaults, one_writer: OwnedMutexGuard<()>) -> Result<Received, VaultError> {
         let id = self.entry.id;
-        let (secrets, shape, heads, floor) = {
+        let (secrets, heads, floor, made) = {
             let mut inner = self.entry.write();
-            let wraps: Vec<Signed<WrapRecord>> = inner.wraps.values().map(|w| Signed::clone(w)).chain(self.wraps.iter().map(|(_, w)| w.clone())).collect();
+            let all = || inner.wraps.values().map(|w| w.payload()).chain(self.wraps.iter().map(Signed::payload));
             let look = self.new_ops || !self.wraps.is_empty() || !inner.secrets.complete(&self.control);
-            let (shape, secrets) = if look { inner.secrets.found(&self.control, &wraps, &vaults.key) } else { (None, Vec::new()) };
+            let (shape, found) = if look { inner.secrets.found(&self.control, all(), &vaults.key) } else { (None, Vec::new()) };
+            let secrets = (shape.is_some() || !found.is_empty()).then(|| {
+                for secret in &found {
+                    rows::put_secret(&mut self.batch, &id, secret);
+                }
+                if let Some(shape) = &shape {
+                    rows::put_vault(&mut self.batch, &id, inner.name.as_deref(), Some(shape));
+                }
+                Arc::new(inner.secrets.with(shape, &found))
+            });
+            let made = if self.new_ops { vaults.missing_wraps(&self.control, secrets.as_ref().unwrap_or(&inner.secrets), all())? } else { Vec::new() };
             if self.new_ops {
                 inner.commits.judge(&self.control);
             }
             let heads = inner.commits.heads();
-            let mut floor = inner.floor(&vaults.me);
-            floor.heads.clone_from(&heads);
-            floor.control = self.control.heads();
-            (secrets, shape, heads, floor)
+            let floor = FloorRow { control: self.control.heads(), heads: heads.clone(), seq: inner.own_seq };
+            (secrets, heads, floor, made)
         };
-        for secret in &secrets {
-            rows::put_secret(&mut self.batch, &id, secret);
+        for wrap in &made {
+            rows::put_wrap(&mut self.batch, wrap.payload(), wrap.bytes());
         }
-        if let Some(shape) = &shape {
-            let name = self.entry.read().name.clone();
-            rows::put_vault(&mut self.batch, &id, name.as_deref(), Some(shape));
-        }
-        for (address, bytes) in self.objects.drain() {
-            rows::put_object(&mut self.batch, &id, &address, bytes);
-        }
-        let changed = self.new_ops || !self.wraps.is_empty() || !self.placed.is_empty() || !secrets.is_empty();
-        if changed {
-            rows::put_floor(&mut self.batch, &id, &floor);
-        }
-        vaults.store.commit(std::mem::take(&mut self.batch)).await?;
-        {
-            let mut inner = self.entry.write();
-            inner.control = Arc::new(self.control);
-            inner.heads = heads;
-            for (key, wrap) in self.wraps {
-                inner.wraps.insert(key, Arc::new(wrap));
-            }
-            if !secrets.is_empty() || shape.is_some() {
-                let shape = shape.as_ref().map(|s| ShapeKey::new(Zeroizing::new(*s.expose())));
-                inner.secrets = Arc::new(inner.secrets.with(shape, &secrets));
-            }
-        }
-        if changed {
-            vaults.tell(&id);
-        }
-        Ok(match self.waits {
+        self.wraps.extend(made);
+        let changed = self.new_ops || !self.wraps.is_empty() || !self.placed.is_empty() || secrets.is_some();
+        let received = match self.waits {
             Some((want, have)) => Received::NeedObjects { want, have },
             None => Received::Done { changed },
-        })
+        };
+        if !changed {
+            vaults.store.commit(self.batch).await?;
+            return Ok(received);
+        }
+        rows::put_floor(&mut self.batch, &id, &floor);
+        let (control, wraps) = (self.control, self.wraps);
+        let place = move |inner: &mut Inner| {
+            inner.control = Arc::new(control);
+            inner.heads = heads;
+            inner.wraps.extend(wraps.into_iter().map(|wrap| (rows::wrap_key(wrap.payload()), Arc::new(wrap))));
+            if let Some(secrets) = secrets {
+                inner.secrets = secrets;
+            }
+        };
+        vaults.change(self.entry, one_writer, self.batch, place).await?;
+        Ok(received)
     }
 }
 
-/// A commit that its sender could have judged as well is the sender's fault.
-fn judge(e: CommitError) -> VaultError {
+/// A tree that is malformed, or does not open: its author did that, not its sender, who may have no key to look inside. It is not taken, and nobody is dropped for it.
+fn author_at_fault(vault: &VaultId, id: &CommitId, e: TreeError) -> Result<Fate, VaultError> {
     match e {
-        CommitError::MissingOps(_) | CommitError::MissingParents(_) | CommitError::Future { .. } => VaultError::Commit(e),
-        other => VaultError::Peer(other.to_string()),
+        TreeError::Store(..) | TreeError::Damaged(_) => Err(e.into()),
+        e => {
+            tracing::warn!(vault = %vault.short(), version = %id.short(), error = %e, "a version with malformed contents is not taken");
+            Ok(Fate::Settled)
+        }
     }
 }

@@ -1,14 +1,16 @@
 //! Who is a member: grant, revoke, members.
 
-use super::entry::Entry;
+use super::entry::{Entry, Inner};
+use super::secrets::Secrets;
 use super::{VaultError, Vaults, now_ms, random, rows};
 use crate::store::Batch;
 use polykey_core::control::{Caveat, Control, Role, SignedOp, Target};
 use polykey_core::epoch::{self, BOX, Boxed, EpochRecord, EpochSecret, Place, WrapRecord};
-use polykey_core::ids::{NodeId, OpId, VaultId};
+use polykey_core::ids::{EpochId, NodeId, OpId, VaultId};
 use polykey_core::sign::Signed;
 use polykey_core::tree::Tree;
 use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
 
 /// What a grant did.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +48,7 @@ impl Vaults {
     /// `Role` when this node is no owner; `Wider` when the node has a role or a reach that this grant would not narrow.
     pub async fn grant(&self, vault: &VaultId, node: NodeId, role: Role, expires: Option<u64>, caveat: Option<Caveat>) -> Result<Granted, VaultError> {
         let entry = self.entry(vault)?;
-        let _one_writer = entry.writing.lock().await;
+        let one_writer = entry.writing.clone().lock_owned().await;
         self.need_role(&entry, Role::Owner)?;
         let (mut control, secrets, mut wraps) = {
             let inner = entry.read();
@@ -69,12 +71,7 @@ impl Vaults {
         control.apply(&op)?;
         if role >= Role::Reader {
             for live in &control.state().epochs {
-                let secret = secrets.secret(live).ok_or(VaultError::Pending)?;
-                let shape = secrets.shape().ok_or(VaultError::Pending)?;
-                let place = Place { vault, epoch: live, to: &node, from: &self.me };
-                let wrapped = epoch::wrap(place, shape, &[secret], &random()?)?;
-                let record = WrapRecord { version: 1, vault: *vault, epoch: *live, to: node, from: self.me, enc: wrapped.enc, sealed: wrapped.sealed };
-                wraps.push(Signed::sign(record, &self.key));
+                wraps.push(self.wrap_for(&secrets, vault, live, &node)?);
             }
         }
         let mut batch = Batch::default();
@@ -82,20 +79,14 @@ impl Vaults {
         for wrap in &wraps {
             rows::put_wrap(&mut batch, wrap.payload(), wrap.bytes());
         }
-        let mut floor = entry.read().floor(&self.me);
+        let mut floor = entry.read().floor();
         floor.control = control.heads();
         rows::put_floor(&mut batch, vault, &floor);
-        self.store.commit(batch).await?;
-        {
-            let mut inner = entry.write();
+        let place = move |inner: &mut Inner| {
             inner.control = Arc::new(control);
-            for wrap in wraps {
-                let w = wrap.payload();
-                let key = [w.vault.as_ref(), w.epoch.as_ref(), w.to.as_ref(), w.from.as_ref()].concat();
-                inner.wraps.insert(key, Arc::new(wrap));
-            }
-        }
-        self.tell(vault);
+            inner.wraps.extend(wraps.into_iter().map(|wrap| (rows::wrap_key(wrap.payload()), Arc::new(wrap))));
+        };
+        self.change(&entry, one_writer, batch, place).await?;
         Ok(Granted { grant: OpId::from(op.id()), unchanged: false })
     }
 
@@ -105,14 +96,14 @@ impl Vaults {
     /// `Role` when this node is no owner, `NoSuch` when the node is no member, `Control` when it is the last owner.
     pub async fn revoke(&self, vault: &VaultId, node: NodeId) -> Result<Revoked, VaultError> {
         let entry = self.entry(vault)?;
-        let _one_writer = entry.writing.lock().await;
+        let one_writer = entry.writing.clone().lock_owned().await;
         self.need_role(&entry, Role::Owner)?;
         let control = entry.read().control.clone();
         if !control.state().members.contains_key(&node) {
             return Err(VaultError::NoSuch(format!("member {}", node.short())));
         }
         let rotate = self.readable_by(&entry, &control, &node)?;
-        self.remove(&entry, Target::Node(node)).await?;
+        self.remove(&entry, one_writer, Target::Node(node)).await?;
         Ok(Revoked { rotate })
     }
 
@@ -124,24 +115,28 @@ impl Vaults {
         let now = now_ms() / 1_000;
         let mut result = Ok(());
         for entry in self.all() {
-            let _one_writer = entry.writing.lock().await;
+            let mut one_writer = entry.writing.clone().lock_owned().await;
             let control = entry.read().control.clone();
             if control.state().role_of(&self.me, now) != Some(Role::Owner) || control.needs_upgrade().is_some() {
                 continue;
             }
             let ended: Vec<OpId> = control.state().members.values().flat_map(|m| &m.grants).filter(|g| !g.holds(now)).map(|g| g.id).collect();
             for grant in ended {
-                match self.remove(&entry, Target::Grant(grant)).await {
-                    Ok(()) => tracing::info!(vault = %entry.id.short(), grant = %grant.short(), "a grant has expired and was removed"),
-                    Err(e) => result = Err(e),
+                match self.remove(&entry, one_writer, Target::Grant(grant)).await {
+                    Ok(again) => one_writer = again,
+                    Err(e) => {
+                        result = Err(e);
+                        break;
+                    }
                 }
+                tracing::info!(vault = %entry.id.short(), grant = %grant.short(), "a grant has expired and was removed");
             }
         }
         result
     }
 
-    /// Writes one removal, with a new epoch when the target could read. The caller holds `writing`.
-    async fn remove(&self, entry: &Entry, target: Target) -> Result<(), VaultError> {
+    /// Writes one removal, with a new epoch when the target could read.
+    async fn remove(&self, entry: &Arc<Entry>, one_writer: OwnedMutexGuard<()>, target: Target) -> Result<OwnedMutexGuard<()>, VaultError> {
         let vault = &entry.id;
         let (mut control, secrets, heads) = {
             let inner = entry.read();
@@ -155,23 +150,54 @@ impl Vaults {
         control.apply(&op)?;
         let mut batch = Batch::default();
         rows::put_op(&mut batch, vault, at, op.bytes());
-        let new = if with_epoch { std::slice::from_ref(&secret) } else { &[] };
-        for secret in new {
+        let new = if with_epoch { vec![secret] } else { Vec::new() };
+        for secret in &new {
             rows::put_secret(&mut batch, vault, secret);
         }
-        let mut floor = entry.read().floor(&self.me);
+        let mut floor = entry.read().floor();
         floor.control = control.heads();
         rows::put_floor(&mut batch, vault, &floor);
-        self.store.commit(batch).await?;
-        {
-            let mut inner = entry.write();
-            inner.secrets = Arc::new(secrets.with(None, new));
+        let place = move |inner: &mut Inner| {
+            inner.secrets = Arc::new(secrets.with(None, &new));
             inner.commits.judge(&control);
             inner.heads = inner.commits.heads();
             inner.control = Arc::new(control);
+        };
+        self.change(entry, one_writer, batch, place).await
+    }
+
+    /// The secret of a live epoch in an envelope for a member who came after it.
+    fn wrap_for(&self, secrets: &Secrets, vault: &VaultId, epoch: &EpochId, to: &NodeId) -> Result<Signed<WrapRecord>, VaultError> {
+        let secret = secrets.secret(epoch).ok_or(VaultError::Pending)?;
+        let shape = secrets.shape().ok_or(VaultError::Pending)?;
+        let place = Place { vault, epoch, to, from: &self.me };
+        let wrapped = epoch::wrap(place, shape, &[secret], &random()?)?;
+        let record = WrapRecord { version: 1, vault: *vault, epoch: *epoch, to: *to, from: self.me, enc: wrapped.enc, sealed: wrapped.sealed };
+        Ok(Signed::sign(record, &self.key))
+    }
+
+    /// Envelopes that are missing: a member who was granted beside a rotation is in neither. Owners make them.
+    pub(super) fn missing_wraps<'w>(
+        &self,
+        control: &Control,
+        secrets: &Secrets,
+        wraps: impl Iterator<Item = &'w WrapRecord> + Clone,
+    ) -> Result<Vec<Signed<WrapRecord>>, VaultError> {
+        let now = now_ms() / 1_000;
+        let mut made = Vec::new();
+        if control.state().role_of(&self.me, now) != Some(Role::Owner) || !secrets.complete(control) {
+            return Ok(made);
         }
-        self.tell(vault);
-        Ok(())
+        for live in &control.state().epochs {
+            let Some((_, record)) = control.epoch(live) else { continue };
+            for member in control.state().readers(now) {
+                let has = record.wraps.iter().any(|w| w.to == member) || wraps.clone().any(|w| w.epoch == *live && w.to == member);
+                if !has {
+                    made.push(self.wrap_for(secrets, &control.vault(), live, &member)?);
+                }
+            }
+        }
+        Ok(made)
     }
 
     /// The members, ascending by id.

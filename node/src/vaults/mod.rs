@@ -11,6 +11,7 @@
 //! | `contents` | read, list, log, write |
 //! | `members` | grant, revoke, members |
 //! | `exchange` | what peers are told and what is taken from them |
+//! | `view` | the contents of several heads together |
 //! | `serve` | what workloads get |
 
 mod contents;
@@ -20,6 +21,7 @@ mod members;
 mod rows;
 mod secrets;
 mod serve;
+mod view;
 
 pub use contents::{Edited, Listed, Listing, VersionInfo};
 pub use exchange::{Received, SyncHeads, Told};
@@ -27,7 +29,7 @@ pub use members::{Granted, MemberInfo, Revoked};
 pub use serve::{Served, ServedFile};
 
 use crate::store::{Batch, Store, StoreError, Table};
-use entry::Entry;
+use entry::{Entry, Inner};
 use polykey_core::commit::CommitError;
 use polykey_core::control::{ControlError, Role};
 use polykey_core::ids::{CommitId, NodeId, VaultId};
@@ -36,7 +38,7 @@ use polykey_core::tree::TreeError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::broadcast;
+use tokio::sync::{OwnedMutexGuard, broadcast};
 
 /// The most vaults of one node.
 pub const MAX_VAULTS: usize = 10_000;
@@ -138,9 +140,6 @@ pub enum VaultError {
         /// What it is.
         found: Option<CommitId>,
     },
-    /// Several versions stand side by side.
-    #[error("several versions of this vault stand side by side")]
-    Diverged,
     /// Granted, but not here yet.
     #[error("the vault's contents have not arrived yet")]
     Pending,
@@ -182,7 +181,7 @@ pub struct Vaults {
     key: RootKey,
     me: NodeId,
     recovery: Option<NodeId>,
-    entries: RwLock<BTreeMap<VaultId, Arc<Entry>>>,
+    entries: Arc<RwLock<BTreeMap<VaultId, Arc<Entry>>>>,
     changed: broadcast::Sender<Changed>,
 }
 
@@ -197,10 +196,10 @@ impl Vaults {
         for row in store.scan(Table::Vault, b"") {
             let (id, row) = row?;
             let id = VaultId::try_from(id.as_slice()).map_err(|_| VaultError::Row("a vault's key"))?;
-            entries.insert(id, Arc::new(Entry::load(&store, id, &row)?));
+            entries.insert(id, Arc::new(Entry::load(&store, &me, id, &row)?));
         }
         let changed = broadcast::channel(CHANGES).0;
-        Ok(Arc::new(Vaults { store, key, me, recovery: recovery.map(NodeId::from), entries: RwLock::new(entries), changed }))
+        Ok(Arc::new(Vaults { store, key, me, recovery: recovery.map(NodeId::from), entries: Arc::new(RwLock::new(entries)), changed }))
     }
 
     /// This node.
@@ -258,14 +257,12 @@ impl Vaults {
     /// When the name cannot be one or is taken.
     pub async fn rename(&self, vault: &VaultId, name: &str) -> Result<(), VaultError> {
         let entry = self.entry(vault)?;
-        let _one_writer = entry.writing.lock().await;
+        let one_writer = entry.writing.clone().lock_owned().await;
         self.check_name(name, Some(vault))?;
         let mut batch = Batch::default();
         rows::put_vault(&mut batch, vault, Some(name), entry.read().secrets.shape());
-        self.store.commit(batch).await?;
-        entry.write().name = Some(name.to_owned());
-        self.tell(vault);
-        Ok(())
+        let name = name.to_owned();
+        self.change(&entry, one_writer, batch, |inner| inner.name = Some(name)).await.map(drop)
     }
 
     fn check_name(&self, name: &str, except: Option<&VaultId>) -> Result<(), VaultError> {
@@ -320,16 +317,38 @@ impl Vaults {
         entries.get(vault).cloned().ok_or(VaultError::NotFound)
     }
 
-    fn insert(&self, entry: Entry) -> Result<Arc<Entry>, VaultError> {
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= MAX_VAULTS {
-            return Err(VaultError::TooMany);
-        }
-        Ok(entries.entry(entry.id).or_insert_with(|| Arc::new(entry)).clone())
+    /// Writes a batch and makes it visible, to the end even when whoever asked has gone: the disk and the memory must not part. Gives the lock back.
+    async fn change(
+        &self,
+        entry: &Arc<Entry>,
+        one_writer: OwnedMutexGuard<()>,
+        batch: Batch,
+        apply: impl FnOnce(&mut Inner) + Send + 'static,
+    ) -> Result<OwnedMutexGuard<()>, VaultError> {
+        let (store, entry, changed) = (self.store.clone(), entry.clone(), self.changed.clone());
+        to_the_end(async move {
+            store.commit(batch).await?;
+            apply(&mut entry.write());
+            changed.send(Changed { vault: entry.id }).ok();
+            Ok(one_writer)
+        })
+        .await
     }
 
-    fn tell(&self, vault: &VaultId) {
-        self.changed.send(Changed { vault: *vault }).ok();
+    /// Writes a vault that is new here, and makes it visible.
+    async fn add(&self, entry: Entry, batch: Batch) -> Result<Arc<Entry>, VaultError> {
+        if self.all().len() >= MAX_VAULTS {
+            return Err(VaultError::TooMany);
+        }
+        let (store, entries, changed) = (self.store.clone(), self.entries.clone(), self.changed.clone());
+        to_the_end(async move {
+            store.commit(batch).await?;
+            let id = entry.id;
+            let entry = entries.write().unwrap_or_else(PoisonError::into_inner).entry(id).or_insert_with(|| Arc::new(entry)).clone();
+            changed.send(Changed { vault: id }).ok();
+            Ok(entry)
+        })
+        .await
     }
 
     /// This node's role, or an error that says what would be needed.
@@ -353,6 +372,11 @@ impl Vaults {
     pub fn members_of_all(&self) -> BTreeSet<NodeId> {
         self.all().iter().flat_map(|e| e.read().control.state().members.keys().copied().collect::<Vec<_>>()).filter(|n| *n != self.me).collect()
     }
+}
+
+/// Runs to its end, whether or not somebody still waits for it.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T, VaultError>> + Send + 'static) -> Result<T, VaultError> {
+    tokio::spawn(work).await.unwrap_or(Err(VaultError::Store(StoreError::Stopped)))
 }
 
 /// Unix milliseconds by this machine's clock.

@@ -55,6 +55,12 @@ pub fn put_op(batch: &mut Batch, vault: &VaultId, at: usize, bytes: &[u8]) {
     batch.put(Table::Op, &[&vault.as_bytes()[..], &at].concat(), bytes.to_vec());
 }
 
+/// Operations of kinds that this version does not evaluate stand behind all others.
+pub fn put_newer_op(batch: &mut Batch, vault: &VaultId, id: &OpId, bytes: &[u8]) {
+    let [a, b, c, d, ..] = *id.as_bytes();
+    batch.put(Table::Op, &[&vault.as_bytes()[..], &[a | 0x80, b, c, d]].concat(), bytes.to_vec());
+}
+
 pub fn put_commit(batch: &mut Batch, vault: &VaultId, commit: &CommitId, bytes: &[u8]) {
     batch.put(Table::Commit, &pair(vault, commit.as_bytes()), bytes.to_vec());
 }
@@ -64,8 +70,12 @@ pub fn put_object(batch: &mut Batch, vault: &VaultId, address: &Address, bytes: 
 }
 
 pub fn put_wrap(batch: &mut Batch, wrap: &WrapRecord, bytes: &[u8]) {
-    let key = [wrap.vault.as_ref(), wrap.epoch.as_ref(), wrap.to.as_ref(), wrap.from.as_ref()].concat();
-    batch.put(Table::Wrap, &key, bytes.to_vec());
+    batch.put(Table::Wrap, &wrap_key(wrap), bytes.to_vec());
+}
+
+/// One wrap is kept of an epoch, a receiver and a maker.
+pub fn wrap_key(wrap: &WrapRecord) -> Vec<u8> {
+    [wrap.vault.as_ref(), wrap.epoch.as_ref(), wrap.to.as_ref(), wrap.from.as_ref()].concat()
 }
 
 pub fn put_secret(batch: &mut Batch, vault: &VaultId, secret: &EpochSecret) {

@@ -6,13 +6,15 @@ use polykey_core::epoch::{self, EpochSecret, Place, ShapeKey, WrapRecord};
 use polykey_core::ids::{EpochId, VaultId};
 use polykey_core::keys::RootKey;
 use polykey_core::seal::ObjectKeys;
-use polykey_core::sign::Signed;
 use polykey_core::tree::Keyring;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use zeroize::Zeroizing;
 
 /// The vault id that stands in the wraps of a Genesis, which is hashed before the vault has an id.
 pub const NO_VAULT: [u8; 32] = [0; 32];
+
+/// Of more epochs than this side by side only the join of all is made: 4 have 11 joins.
+const MAX_SIDES: usize = 4;
 
 /// What this node can open.
 #[derive(Default)]
@@ -35,7 +37,6 @@ impl Secrets {
 
     /// A copy with more secrets.
     pub fn with(&self, shape: Option<ShapeKey>, more: &[EpochSecret]) -> Secrets {
-        let copy = |s: &EpochSecret| EpochSecret::new(Zeroizing::new(*s.expose()));
         let old = self.epochs.values().map(|(s, _)| copy(s));
         let shape = shape.or_else(|| self.shape.as_ref().map(|s| ShapeKey::new(Zeroizing::new(*s.expose()))));
         Secrets::new(shape, old.chain(more.iter().map(copy)))
@@ -70,7 +71,7 @@ impl Secrets {
     /// Secrets that the log, the wraps and the boxes give this node and that it does not have yet, with the shape key.
     ///
     /// A wrap that does not open, or holds another secret than the log commits to, is passed over: another may be right.
-    pub fn found(&self, control: &Control, wraps: &[Signed<WrapRecord>], key: &RootKey) -> (Option<ShapeKey>, Vec<EpochSecret>) {
+    pub fn found<'w>(&self, control: &Control, wraps: impl Iterator<Item = &'w WrapRecord> + Clone, key: &RootKey) -> (Option<ShapeKey>, Vec<EpochSecret>) {
         let (me, vault, commitment) = (key.node_id(), control.vault(), control.shape_commitment());
         let mut shape = None;
         let mut found: BTreeMap<EpochId, EpochSecret> = BTreeMap::new();
@@ -91,12 +92,26 @@ impl Secrets {
             for wrapped in record.wraps.iter().filter(|w| w.to == me) {
                 take(Place { vault: &named, epoch: &id, to: &me, from: &author }, wrapped);
             }
-            for wrap in wraps.iter().map(Signed::payload).filter(|w| w.to == me && w.epoch == id) {
+            for wrap in wraps.clone().filter(|w| w.to == me && w.epoch == id) {
                 take(Place { vault: &vault, epoch: &id, to: &me, from: &wrap.from }, &wrap.wrapped());
             }
         }
         self.follow_boxes(control, &mut found);
-        (shape, found.into_values().filter(|s| control.epoch(&s.id()).is_some()).collect())
+        found.retain(|id, _| control.epoch(id).is_some());
+        let joined = self.joined(control, &found);
+        (shape, found.into_values().chain(joined).collect())
+    }
+
+    /// Secrets of epochs that lived side by side, joined: what was written meanwhile is sealed with them. The log has no record of a join, so all that can have been used are
+    /// made.
+    fn joined(&self, control: &Control, found: &BTreeMap<EpochId, EpochSecret>) -> Vec<EpochSecret> {
+        let before = control.epochs().map(|(_, record)| record.before.iter().map(|b| b.epoch).collect::<Vec<_>>());
+        let sides: BTreeSet<Vec<EpochId>> = before.chain([control.state().epochs.clone()]).filter(|side| side.len() > 1).flat_map(|side| subsets(&side)).collect();
+        let joined = |side: Vec<EpochId>| {
+            let secrets: Option<Vec<EpochSecret>> = side.iter().map(|id| found.get(id).or_else(|| self.secret(id)).map(copy)).collect();
+            secrets.map(|secrets| epoch::join(&secrets))
+        };
+        sides.into_iter().filter_map(joined).filter(|s| !self.epochs.contains_key(&s.id())).collect()
     }
 
     /// Opens the boxes of every secret that is known, until nothing more comes out.
@@ -117,4 +132,17 @@ impl Secrets {
             }
         }
     }
+}
+
+fn copy(secret: &EpochSecret) -> EpochSecret {
+    EpochSecret::new(Zeroizing::new(*secret.expose()))
+}
+
+/// Two or more of these, in every choice.
+fn subsets(side: &[EpochId]) -> Vec<Vec<EpochId>> {
+    if side.len() > MAX_SIDES {
+        return vec![side.to_vec()];
+    }
+    let choice = |mask: usize| side.iter().enumerate().filter(|(at, _)| mask & (1 << at) != 0).map(|(_, id)| *id).collect::<Vec<_>>();
+    (0..1usize << side.len()).map(choice).filter(|chosen| chosen.len() > 1).collect()
 }

@@ -3,7 +3,7 @@
 //! It goes level by level. On each, an edit lands in one old page; from there on entries are cut into pages anew until a cut meets the end of an old page, behind which
 //! nothing can differ. What was cut becomes the edits of the level above.
 
-use super::page::{Content, Entry, Expected, MAX_ENTRIES, MAX_INLINE, Page, Value, Variant};
+use super::page::{Content, Entry, Expected, MAX_ENTRIES, MAX_INLINE, MAX_VARIANTS, Page, Value, Variant};
 use super::{Found, Keyring, Objects, Tree, TreeError, closes};
 use crate::epoch::ShapeKey;
 use crate::ids::{Address, Tag};
@@ -29,6 +29,20 @@ pub enum Edit {
         /// Where.
         path: String,
     },
+    /// Let these values, which other trees of the vault have, stand side by side at the path. None of them removes it.
+    Keep {
+        /// Where.
+        path: String,
+        /// At most [`MAX_VARIANTS`], one of a tag.
+        variants: Vec<Variant>,
+    },
+}
+
+/// What becomes of a path.
+enum Write {
+    Value(u32, Zeroizing<Vec<u8>>),
+    Variants(Vec<Variant>),
+    Nothing,
 }
 
 /// The next tree.
@@ -74,18 +88,31 @@ impl<O: Objects, K: Keyring> Tree<'_, O, K> {
                     if value.len() > MAX_BLOB {
                         return Err(TreeError::TooLarge(value.len()));
                     }
-                    last.insert(path, Some((mode & 0o777, value)));
+                    last.insert(path, Write::Value(mode & 0o777, value));
                 }
-                Edit::Remove { path } => drop(last.insert(path, None)),
+                Edit::Remove { path } => drop(last.insert(path, Write::Nothing)),
+                Edit::Keep { path, mut variants } => {
+                    path::check_key(&path)?;
+                    variants.sort_by_key(|v| v.tag);
+                    if variants.len() > MAX_VARIANTS || !variants.is_sorted_by(|a, b| a.tag < b.tag) {
+                        return Err(TreeError::Malformed("values that cannot stand side by side"));
+                    }
+                    last.insert(path, if variants.is_empty() { Write::Nothing } else { Write::Variants(variants) });
+                }
             }
         }
         let mut out = Edits::new();
-        for (path, put) in last {
+        for (path, write) in last {
             let old = self.get(&path)?;
-            match put {
-                None if old.is_empty() => {}
-                None => drop(out.insert(path, None)),
-                Some((mode, value)) => {
+            match write {
+                Write::Nothing if old.is_empty() => {}
+                Write::Nothing => drop(out.insert(path, None)),
+                Write::Variants(new) => {
+                    if old.len() != new.len() || !old.iter().zip(&new).all(|(a, b)| a.same(b)) {
+                        out.insert(path.clone(), Some(Entry { key: path, value: Value::Variants(new) }));
+                    }
+                }
+                Write::Value(mode, value) => {
                     if !self.holds(&old, mode, &value)? {
                         let variant = sealing.value(tag, mode, value)?;
                         out.insert(path.clone(), Some(Entry { key: path, value: Value::Variants(vec![variant]) }));

@@ -158,6 +158,26 @@ fn an_edit_that_changes_nothing_makes_nothing() {
 }
 
 #[test]
+fn values_of_other_trees_stand_side_by_side_until_the_path_is_written() {
+    let mut vault = Vault::new();
+    let variant = |n: u8| Variant { tag: Tag::from([n; 16]), mode: 0o444, size: 1, content: Content::Inline(Zeroizing::new(vec![n])) };
+    let keep = |list: &[u8]| Edit::Keep { path: "x".into(), variants: list.iter().map(|n| variant(*n)).collect() };
+    vault.edit(vec![keep(&[2, 1]), put("y", b"1")], 1);
+    let tags: Vec<Tag> = vault.tree().get("x").unwrap().iter().map(|v| v.tag).collect();
+    assert_eq!(tags, [Tag::from([1; 16]), Tag::from([2; 16])], "by tag");
+    let root = vault.root;
+    vault.edit(vec![keep(&[1, 2])], 2);
+    assert_eq!(vault.root, root, "the same values are no change");
+    for wrong in [keep(&[1, 1]), keep(&(0..=u8::try_from(MAX_VARIANTS).unwrap()).collect::<Vec<_>>())] {
+        assert!(matches!(vault.tree().edit(vec![wrong], Tag::from([7; 16]), &shape(), &keys(1)), Err(TreeError::Malformed(_))));
+    }
+    vault.edit(vec![keep(&[1, 2]), put("x", b"settled")], 1);
+    assert_eq!(vault.tree().get("x").unwrap().len(), 1, "the last edit of a path counts");
+    vault.edit(vec![keep(&[])], 1);
+    assert!(vault.tree().get("x").unwrap().is_empty(), "none removes it");
+}
+
+#[test]
 fn values_stand_inline_up_to_128_bytes_and_in_a_blob_up_to_64_kib() {
     let mut v = Vault::new();
     for size in [0usize, 1, 128, 129, 65_535] {
