@@ -1,4 +1,5 @@
-//! What a node tells Prometheus. Label values come from fixed sets; never a pod, a path, a version or a vault.
+//! What a node tells Prometheus. Label values come from fixed sets, but for the namespace and name of a `PolykeyVault` on one series; never a pod, a path, a
+//! version or a vault.
 
 use crate::workload::{Mode, Reason};
 use prometheus::{
@@ -14,6 +15,9 @@ const ACK_BUCKETS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0,
 ];
 
+/// The most `PolykeyVault`s with series of their own: what a small Prometheus takes without notice.
+const MAX_SERIES: usize = 2_000;
+
 /// The metrics of one node.
 pub struct Metrics {
     registry: Registry,
@@ -24,6 +28,8 @@ pub struct Metrics {
     access_age_seconds: IntGauge,
     commit_to_ack_seconds: Histogram,
     peers: IntGaugeVec,
+    pods_behind: IntGaugeVec,
+    series_dropped: IntGauge,
     locked: IntGauge,
     connections_refused: IntCounterVec,
 }
@@ -56,14 +62,11 @@ impl Metrics {
             registry.register(Box::new(made.clone()))?;
             prometheus::Result::Ok(made)
         };
-        let peers = IntGaugeVec::new(
-            Opts::new(
-                "polykey_peers",
-                "Known peers by the state of their connection.",
-            ),
-            &["state"],
-        )?;
-        registry.register(Box::new(peers.clone()))?;
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let made = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(made.clone()))?;
+            prometheus::Result::Ok(made)
+        };
         let metrics = Metrics {
             workload_auth: counters(
                 "polykey_workload_auth_total",
@@ -86,7 +89,20 @@ impl Metrics {
                 "Time from a commit, by its author's clock, to a pod's acknowledgement, by this node's.",
                 &ACK_BUCKETS,
             )?,
-            peers,
+            peers: gauges(
+                "polykey_peers",
+                "Known peers by the state of their connection.",
+                &["state"],
+            )?,
+            pods_behind: gauges(
+                "polykey_pods_behind",
+                "Pods of a PolykeyVault that hold another version than the one served.",
+                &["namespace", "name"],
+            )?,
+            series_dropped: gauge(
+                "polykey_series_dropped",
+                "PolykeyVaults without series of their own, since there are too many.",
+            )?,
             locked: gauge("polykey_locked", "1 while the node's identity is locked.")?,
             connections_refused: counters(
                 "polykey_api_connections_refused_total",
@@ -167,6 +183,22 @@ impl Metrics {
         }
     }
 
+    /// Namespace, name and pods that are behind, of every rule. Over [`MAX_SERIES`] the rest is dropped and counted.
+    pub fn pods_behind<'a>(&self, rules: impl Iterator<Item = (&'a str, &'a str, i64)>) {
+        self.pods_behind.reset();
+        let mut dropped = 0;
+        for (at, (namespace, name, behind)) in rules.enumerate() {
+            if at < MAX_SERIES {
+                self.pods_behind
+                    .with_label_values(&[namespace, name])
+                    .set(behind);
+            } else {
+                dropped += 1;
+            }
+        }
+        self.series_dropped.set(dropped);
+    }
+
     /// The identity is locked, or no more.
     pub fn locked(&self, locked: bool) {
         self.locked.set(i64::from(locked));
@@ -243,6 +275,18 @@ mod tests {
         assert_eq!(metrics.open_watches(), 2);
         drop((first, second));
         assert_eq!(metrics.open_watches(), 0);
+    }
+
+    #[test]
+    fn series_of_single_rules_are_bounded_and_the_rest_is_counted() {
+        let metrics = Metrics::new();
+        let names: Vec<String> = (0..MAX_SERIES + 5).map(|n| format!("v{n}")).collect();
+        metrics.pods_behind(names.iter().map(|n| ("shop", n.as_str(), 1)));
+        let text = metrics.text();
+        assert_eq!(text.matches("polykey_pods_behind{").count(), MAX_SERIES);
+        assert!(text.contains("polykey_series_dropped 5"));
+        metrics.pods_behind([("shop", "v0", 0)].into_iter());
+        assert_eq!(metrics.text().matches("polykey_pods_behind{").count(), 1);
     }
 
     #[test]

@@ -5,11 +5,11 @@ use polykey_core::path;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 
-/// ServiceAccounts of one rule, as in the schema of PolykeyVault.
+/// `ServiceAccounts` of one rule, as in the schema of `PolykeyVault`.
 pub const MAX_SUBJECTS: usize = 64;
-/// Paths of one rule: the files of a PolykeyVault, as in its schema.
+/// Paths of one rule: the files of a `PolykeyVault`, as in its schema.
 pub const MAX_PATHS: usize = 64;
-/// Signers of one rule, as in the schema of PolykeyVault.
+/// Signers of one rule, as in the schema of `PolykeyVault`.
 pub const MAX_SIGNERS: usize = 16;
 /// Outside nodes of a cluster: every laptop and server that shares with it, by a wide margin.
 pub const MAX_PEERS: usize = 4_096;
@@ -17,7 +17,7 @@ pub const MAX_PEERS: usize = 4_096;
 pub const MAX_SIBLINGS: usize = 256;
 /// Addresses of one node, with room over the 8 of the schema.
 pub const MAX_ADDRESSES: usize = 16;
-/// Namespaces of one peer, as in the schema of PolykeyPeer.
+/// Namespaces of one peer, as in the schema of `PolykeyPeer`.
 pub const MAX_NAMESPACES: usize = 16;
 /// Vaults that one peer is narrowed to.
 pub const MAX_VAULTS: usize = 1_024;

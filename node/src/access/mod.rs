@@ -57,7 +57,7 @@ impl InForce {
         InForce { set, mounts }
     }
 
-    /// The rule for files of a PolykeyVault.
+    /// The rule for files of a `PolykeyVault`.
     #[must_use]
     pub fn mount(&self, namespace: &str, name: &str) -> Option<&Rule> {
         let at = self.mounts.get(namespace)?.get(name)?;

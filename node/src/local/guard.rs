@@ -89,7 +89,7 @@ where
     }
 }
 
-/// The operator's ServiceAccount, from a pod.
+/// The operator's `ServiceAccount`, from a pod.
 pub struct Operator(Arc<Services>);
 
 impl Deref for Operator {

@@ -146,6 +146,8 @@ pub fn start(
             });
         }
     }
+    let behind = services.clone();
+    health.on_scrape(move |metrics| table::count_behind(&behind, metrics));
     health.listening();
     Ok(Servers {
         stop,

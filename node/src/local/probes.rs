@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 /// A store that has not answered for this long is stuck.
-pub const STORE_DEADLINE: Duration = Duration::from_secs(60);
+pub const STORE_DEADLINE: Duration = Duration::from_mins(1);
 /// How often the store is asked.
 const ASK_EVERY: Duration = Duration::from_secs(10);
 /// Connections at once: a kubelet and a few scrapers.
@@ -28,6 +28,7 @@ const AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// How this process stands. Made before the store is opened, which can take minutes after a crash.
 pub struct Health {
     started: OnceLock<Started>,
+    scrape: OnceLock<Box<dyn Fn(&Metrics) + Send + Sync>>,
     listening: AtomicBool,
     stopping: AtomicBool,
     store_answered: Mutex<Instant>,
@@ -46,6 +47,7 @@ impl Health {
     pub fn new() -> Arc<Health> {
         Arc::new(Health {
             started: OnceLock::new(),
+            scrape: OnceLock::new(),
             listening: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             store_answered: Mutex::new(Instant::now()),
@@ -68,6 +70,11 @@ impl Health {
         if self.started.set(started).is_ok() {
             tokio::spawn(ask_store(Arc::downgrade(self)));
         }
+    }
+
+    /// Does something before the metrics are read: what is too dear to keep up to date all the time.
+    pub fn on_scrape(&self, act: impl Fn(&Metrics) + Send + Sync + 'static) {
+        self.scrape.set(Box::new(act)).ok();
     }
 
     /// The ports that this node was told to serve are open.
@@ -168,7 +175,7 @@ pub fn router(health: Arc<Health>, metrics: Arc<Metrics>) -> Router {
         )
         .route(
             "/metrics",
-            get(|State(s): State<Shown>| async move { scrape(&s) }),
+            get(|State(s): State<Shown>| async move { scraped(s).await }),
         )
         .with_state(Shown { health, metrics })
 }
@@ -180,7 +187,18 @@ fn say(state: Result<(), &'static str>) -> Response {
     }
 }
 
+/// Thousands of rules may have to be looked at: not on a thread that others wait for.
+async fn scraped(shown: Shown) -> Response {
+    match tokio::task::spawn_blocking(move || scrape(&shown)).await {
+        Ok(response) => response,
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
 fn scrape(shown: &Shown) -> Response {
+    if let Some(act) = shown.health.scrape.get() {
+        act(&shown.metrics);
+    }
     let access = shown.health.started.get().and_then(|s| s.access.as_ref());
     let rules = access
         .and_then(|a| a.current())

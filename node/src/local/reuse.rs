@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// A client without an open watch that was seen within this time still lives.
-pub const LIVES: Duration = Duration::from_secs(60);
+pub const LIVES: Duration = Duration::from_mins(1);
 /// Pods that are remembered: every pod of the largest cluster that this is built for.
 const MAX_PODS: usize = 20_000;
 

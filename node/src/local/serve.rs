@@ -7,7 +7,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Time for the head of a request, from the moment that the connection waits for one; so also how long an idle connection is kept.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(15);
@@ -53,4 +53,12 @@ where
 /// Waits until `stop` says true, or nobody is left who could say it.
 pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     stop.wait_for(|s| *s).await.ok();
+}
+
+/// Waits until the connections whose places are in `room` are closed, for as long as their last requests may take.
+pub async fn all_closed(room: &Semaphore, places: usize) {
+    let all = u32::try_from(places).unwrap_or(u32::MAX);
+    tokio::time::timeout(LAST_WORDS * 2, room.acquire_many(all))
+        .await
+        .ok();
 }

@@ -2,10 +2,13 @@
 
 use super::Services;
 use super::errors;
+use crate::metrics::Metrics;
 use crate::watch::rule_state;
 use bytes::Bytes;
 use futures::Stream;
 use polykey_client::api::{Consumers, RuleState};
+use polykey_core::ids::CommitId;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -49,6 +52,27 @@ pub fn rules(services: &Services) -> Vec<RuleState> {
         .collect()
 }
 
+/// Counts the pods that hold another version than the one that their rule is served, for the metrics.
+pub fn count_behind(services: &Services, metrics: &Metrics) {
+    let rules = rules(services);
+    let mut behind: BTreeMap<(&str, &str), (Option<CommitId>, i64)> = rules
+        .iter()
+        .map(|r| ((r.namespace.as_str(), r.name.as_str()), (r.version, 0)))
+        .collect();
+    let rows = services.watches.consumers().list();
+    for row in &rows {
+        let rule = behind.get_mut(&(row.namespace.as_str(), row.name.as_str()));
+        if let Some((served, count)) = rule
+            && row.state != "refused"
+            && served.is_some()
+            && row.version != *served
+        {
+            *count += 1;
+        }
+    }
+    metrics.pods_behind(behind.into_iter().map(|((ns, name), (_, n))| (ns, name, n)));
+}
+
 /// The table now, and again after every change, each as one line of JSON. A slow reader gets fewer.
 pub fn lines(services: Arc<Services>) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let (lines, mut reader) = mpsc::channel(1);
@@ -61,11 +85,11 @@ async fn write_lines(services: Arc<Services>, lines: mpsc::Sender<Bytes>) {
     let mut vaults = services.vaults.subscribe();
     let mut access = services.access.subscribe();
     let mut stop = services.watches.goodbye();
-    let mut links = services.peers.subscribe_links();
+    let mut connections = services.peers.subscribe_links();
     loop {
         rows.mark_unchanged();
         access.mark_unchanged();
-        links.mark_unchanged();
+        connections.mark_unchanged();
         let made = Instant::now();
         let table = {
             let services = services.clone();
@@ -83,7 +107,7 @@ async fn write_lines(services: Arc<Services>, lines: mpsc::Sender<Bytes>) {
             tokio::select! {
                 _ = rows.changed() => {}
                 _ = access.changed() => {}
-                _ = links.changed() => {}
+                _ = connections.changed() => {}
                 _ = vaults.recv() => while vaults.try_recv().is_ok() {},
                 () = tokio::time::sleep(AT_LEAST_EVERY) => {}
             }

@@ -1,7 +1,7 @@
 //! TLS 1.3 for workloads and the operator. The node proves its id with a self-made Ed25519 leaf; a client may show a leaf of its own, of any key, and proves that
 //! it holds it. Nobody is anybody by TLS alone: who a client is, its token says.
 
-use super::serve::{serve, stopped};
+use super::serve::{all_closed, serve, stopped};
 use crate::metrics::Metrics;
 use axum::{Extension, Router};
 use polykey_client::tls::{leaf, node_of};
@@ -84,7 +84,7 @@ pub async fn accept(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stopped(&mut stop) => return,
+            () = stopped(&mut stop) => break,
         };
         let (tcp, from) = match accepted {
             Ok(accepted) => accepted,
@@ -114,6 +114,8 @@ pub async fn accept(
             drop(place);
         });
     }
+    drop(listener);
+    all_closed(&room, MAX_CONNECTIONS).await;
 }
 
 async fn handshake(

@@ -1,6 +1,6 @@
 //! The Unix socket: for the user who runs the agent, and for the warden beside it. Who may connect is a file mode and the uid that the kernel vouches for.
 
-use super::serve::{serve, stopped};
+use super::serve::{all_closed, serve, stopped};
 use axum::Router;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -76,7 +76,7 @@ impl Socket {
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
-                () = stopped(&mut stop) => return,
+                () = stopped(&mut stop) => break,
             };
             let stream = match accepted {
                 Ok((stream, _)) => stream,
@@ -100,6 +100,7 @@ impl Socket {
                 drop(place);
             });
         }
+        all_closed(&room, MAX_CONNECTIONS).await;
     }
 }
 

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// How long a row stays after its watch has closed: longer than a sidecar takes to reopen it.
-pub const KEEP_CLOSED: Duration = Duration::from_secs(60);
+pub const KEEP_CLOSED: Duration = Duration::from_mins(1);
 /// How long a refusal stays after its watch has closed: a pod in a crash loop is still seen between two tries.
-pub const KEEP_REFUSED: Duration = Duration::from_secs(600);
+pub const KEEP_REFUSED: Duration = Duration::from_mins(10);
 /// The most rows: ten thousand pods with four vaults each, at about 400 bytes.
 const MAX_ROWS: usize = 40_000;
 /// The longest text of a sidecar that is kept.
@@ -26,7 +26,7 @@ pub struct Consumers {
     changed: watch::Sender<u64>,
 }
 
-/// Namespace, name of the PolykeyVault, pod and its uid: the order in which rows are listed.
+/// Namespace, name of the `PolykeyVault`, pod and its uid: the order in which rows are listed.
 type Key = (String, String, String, String);
 
 struct Row {
@@ -95,7 +95,7 @@ impl Consumers {
     /// `who` may not read it now.
     pub fn refused(&self, who: &Identity, refusal: &Refusal) {
         self.change(who, &refusal.name, |row| {
-            row.consumer.state = "refused".to_owned();
+            "refused".clone_into(&mut row.consumer.state);
             row.consumer.reason = Some(refusal.reason.clone());
             row.consumer.message = Some(refusal.message.clone());
         });
@@ -108,7 +108,7 @@ impl Consumers {
             first = row.delivered != Some(version);
             row.delivered = Some(version);
             if row.consumer.state == "refused" {
-                row.consumer.state = "connecting".to_owned();
+                "connecting".clone_into(&mut row.consumer.state);
                 row.consumer.reason = None;
                 row.consumer.message = None;
             }

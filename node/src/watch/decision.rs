@@ -86,7 +86,8 @@ fn question_rule(rule: &Rule) -> acl::Rule<'_> {
     }
 }
 
-/// How a rule stands for the ServiceAccounts that it lists: served when any of them is.
+/// How a rule stands for the `ServiceAccounts` that it lists: served when any of them is.
+#[must_use]
 pub fn state(vaults: &Vaults, set: &InForce, rule: &Rule, now: u64) -> RuleState {
     let mut refusal = None;
     let listed = rule.subjects.iter().filter_map(|s| s.split_once(':'));

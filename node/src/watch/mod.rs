@@ -48,7 +48,7 @@ pub struct Opening {
     pub workload: Workload,
     /// Its token, to ask about it again.
     pub token: Zeroizing<String>,
-    /// Names of PolykeyVaults in its namespace.
+    /// Names of `PolykeyVaults` in its namespace.
     pub names: Vec<String>,
     /// Versions that it holds.
     pub have: Vec<CommitId>,

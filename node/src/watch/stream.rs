@@ -23,11 +23,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use zeroize::Zeroizing;
 
 /// The longest watch. A sidecar then comes with a fresh token, and perhaps to another node.
-const LONGEST: Duration = Duration::from_secs(55 * 60);
+const LONGEST: Duration = Duration::from_mins(55);
 /// How long a watch may outlive its token while the API server does not answer: kubelets cannot renew tokens either then.
-const OFFLINE_GRACE: Duration = Duration::from_secs(24 * 3600);
+const OFFLINE_GRACE: Duration = Duration::from_hours(24);
 /// How long until an API server that did not answer is asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(60);
+const ASK_AGAIN: Duration = Duration::from_mins(1);
 /// How long one frame may wait for its reader.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -46,7 +46,7 @@ pub async fn run(
     let mut one = Stream::new(place, opening, frames);
     one.follow(told).await;
     for name in one.names.iter().filter(|n| n.counted) {
-        one.watches().consumers.closed(&one.who, &name.name);
+        one.watches().consumers.closed(&one.who, &name.text);
     }
 }
 
@@ -68,7 +68,7 @@ struct Stream {
 
 /// One name of the watch.
 struct Name {
-    name: String,
+    text: String,
     /// Of the rule at the last look: which changes concern this name.
     vault: Option<VaultId>,
     due: bool,
@@ -271,18 +271,18 @@ impl Stream {
                 "there are no access rules".into(),
             ));
         };
-        let Some(rule) = set.mount(&self.who.namespace, &name.name) else {
+        let Some(rule) = set.mount(&self.who.namespace, &name.text) else {
             name.vault = None;
             let message = format!(
                 "there is no PolykeyVault {}/{} here: it does not exist, or this node has not heard of it yet",
-                self.who.namespace, name.name
+                self.who.namespace, name.text
             );
             return Outlook::Refuse(refusal(name, "VaultNotFound", message));
         };
         name.vault = Some(rule.vault);
         if !name.counted {
             name.counted = true;
-            watches.consumers.opened(&self.who, &name.name);
+            watches.consumers.opened(&self.who, &name.text);
         }
         let workload = acl::Workload {
             namespace: &self.who.namespace,
@@ -302,13 +302,13 @@ impl Stream {
     }
 
     async fn serve(&mut self, at: usize, set: &InForce, serving: &Serving) -> Flow {
-        let Some(rule) = set.mount(&self.who.namespace, &self.names[at].name) else {
+        let Some(rule) = set.mount(&self.who.namespace, &self.names[at].text) else {
             return Flow::Continue(());
         };
-        if self.names[at].last == Last::Nothing || self.names[at].last == Last::Behind {
-            if let Some(flow) = self.resume(at, rule, serving).await {
-                return flow;
-            }
+        if matches!(self.names[at].last, Last::Nothing | Last::Behind)
+            && let Some(flow) = self.resume(at, rule, serving).await
+        {
+            return flow;
         }
         let holds = self.names[at].holds.as_ref();
         if self.names[at].last == Last::Served && holds.is_some_and(|h| h.is_current(rule, serving))
@@ -336,7 +336,7 @@ impl Stream {
                 return Some(Flow::Continue(()));
             }
             self.names[at].last = Last::Behind;
-            let name = self.names[at].name.clone();
+            let name = self.names[at].text.clone();
             return Some(self.send(&Frame::Behind(Named { name })).await);
         };
         if version != serving.served.version {
@@ -347,7 +347,7 @@ impl Stream {
             Err(e) => return Some(self.fail(at, &e.into()).await),
         }
         self.names[at].last = Last::Served;
-        let name = self.names[at].name.clone();
+        let name = self.names[at].text.clone();
         watches.consumers.delivering(&self.who, &name, version);
         Some(self.send(&Frame::Current(Named { name })).await)
     }
@@ -359,7 +359,7 @@ impl Stream {
         let vaults: Vec<VaultId> = set
             .iter()
             .flat_map(|set| {
-                let rule = |n: &Name| set.mount(&self.who.namespace, &n.name).map(|r| r.vault);
+                let rule = |n: &Name| set.mount(&self.who.namespace, &n.text).map(|r| r.vault);
                 self.names.iter().filter_map(rule)
             })
             .collect();
@@ -379,7 +379,7 @@ impl Stream {
         version: CommitId,
     ) -> Flow {
         let watches = self.watches();
-        let name = self.names[at].name.clone();
+        let name = self.names[at].text.clone();
         let first = watches.consumers.delivering(&self.who, &name, version);
         if first {
             watches
@@ -464,7 +464,7 @@ impl Stream {
         if self.names[at].last != Last::Nothing {
             return self.refuse(at, refusal).await;
         }
-        let name = self.names[at].name.clone();
+        let name = self.names[at].text.clone();
         if let Some(version) = self.held_before(at) {
             // Without `holds`: the version after the suspension is sent whole.
             self.names[at].last = Last::Served;
@@ -481,7 +481,7 @@ impl Stream {
 
     /// A version that cannot be read is not served; the watcher keeps what it has and is told.
     async fn fail(&mut self, at: usize, e: &OutgoingError) -> Flow {
-        tracing::error!(error = e as &dyn std::error::Error, name = %self.names[at].name, "a version cannot be served");
+        tracing::error!(error = e as &dyn std::error::Error, name = %self.names[at].text, "a version cannot be served");
         let message =
             "this node cannot read the version that it should serve: see its log".to_owned();
         let refusal = refusal(&self.names[at], "VaultNotFound", message);
@@ -514,7 +514,7 @@ impl Stream {
 impl Name {
     fn new(name: String) -> Name {
         Name {
-            name,
+            text: name,
             vault: None,
             due: true,
             counted: false,
@@ -526,7 +526,7 @@ impl Name {
 
 fn refusal(name: &Name, reason: &str, message: String) -> Refusal {
     Refusal {
-        name: name.name.clone(),
+        name: name.text.clone(),
         reason: reason.to_owned(),
         message,
     }
@@ -552,7 +552,7 @@ mod tests {
     fn a_watch_ends_before_its_token_and_within_the_hour() {
         for _ in 0..100 {
             let short = length(1_000 + 600, 1_000);
-            assert!(short <= Duration::from_secs(600) && short >= Duration::from_secs(540));
+            assert!(short <= Duration::from_mins(10) && short >= Duration::from_mins(9));
             let long = length(1_000 + 3_600, 1_000);
             assert!(long <= LONGEST && long >= LONGEST.mul_f64(0.9));
         }

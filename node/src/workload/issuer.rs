@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 /// The least time between two fetches of the keys: a stranger's token with an invented key id costs one request a minute, whatever the stranger does.
-pub const REFETCH: Duration = Duration::from_secs(60);
+pub const REFETCH: Duration = Duration::from_mins(1);
 /// How often the keys are fetched without need: as the API server's `Cache-Control: max-age=3600` asks.
-const REFRESH: Duration = Duration::from_secs(3600);
+const REFRESH: Duration = Duration::from_hours(1);
 /// Deadline of a fetch.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Waits between the first fetches, while there is no key at all.

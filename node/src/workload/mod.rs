@@ -1,6 +1,6 @@
 //! Who is a workload: a projected token of Kubernetes, believed by its signature (`token`), then by the API server's word (`review`).
 //!
-//! Nothing here knows what a workload may read. Any issuer of OpenID tokens works in the same way without a review address.
+//! Nothing here knows what a workload may read. Any issuer of `OpenID` tokens works in the same way without a review address.
 
 mod https;
 mod issuer;
@@ -139,10 +139,10 @@ impl Workloads {
         });
         let reviewer = reviewer.transpose().map_err(IssuerError::Fetch)?;
         Ok(Arc::new(Workloads {
+            config,
             issuer,
             reviewer,
             metrics,
-            config,
         }))
     }
 

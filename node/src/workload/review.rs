@@ -1,4 +1,4 @@
-//! TokenReview: does the API server still stand behind a token that verifies? It knows what a signature cannot: that the pod or the ServiceAccount is gone.
+//! `TokenReview`: does the API server still stand behind a token that verifies? It knows what a signature cannot: that the pod or the `ServiceAccount` is gone.
 //!
 //! One question a token however many ask at once, a positive answer kept for a minute, a negative one not at all, a bounded number of questions in flight.
 
@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use zeroize::Zeroizing;
 
 /// How long "yes" is believed.
-pub const KEEP_POSITIVE: Duration = Duration::from_secs(60);
+pub const KEEP_POSITIVE: Duration = Duration::from_mins(1);
 /// The most questions at once: what an API server answers in about 50 ms.
 pub const MAX_IN_FLIGHT: usize = 32;
 /// When an answer counts as not given.

@@ -126,7 +126,7 @@ pub fn base64url(bytes: &[u8]) -> String {
     out
 }
 
-/// How the API server answers a TokenReview.
+/// How the API server answers a `TokenReview`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Confirm,

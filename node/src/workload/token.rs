@@ -53,9 +53,9 @@ pub enum Reason {
     Lifetime,
     /// Not bound to a pod.
     NotPodBound,
-    /// `sub` is not the ServiceAccount of the other claims.
+    /// `sub` is not the `ServiceAccount` of the other claims.
     Subject,
-    /// The API server does not know the token (any more): its pod or ServiceAccount is gone.
+    /// The API server does not know the token (any more): its pod or `ServiceAccount` is gone.
     ReviewDenied,
     /// The API server vouches for another audience.
     ReviewAudience,
@@ -141,7 +141,7 @@ impl fmt::Display for Reason {
 pub struct Identity {
     /// Namespace of the pod.
     pub namespace: String,
-    /// Its ServiceAccount.
+    /// Its `ServiceAccount`.
     pub service_account: String,
     /// Its name.
     pub pod: String,

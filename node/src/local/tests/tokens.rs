@@ -267,6 +267,14 @@ async fn consumers_and_vaults_are_the_operator_s() {
             .then_some(())
     })
     .await;
+    let behind = async |n: u8| {
+        world.probe("/metrics").await.1.contains(&format!(
+            "polykey_pods_behind{{name=\"app\",namespace=\"shop\"}} {n}"
+        ))
+    };
+    assert!(behind(0).await);
+    world.rotate(&[("x", b"2")]).await;
+    assert!(behind(1).await);
     let mut other = world.rule("app");
     other.subjects = vec!["shop:other".into()];
     other.vault = polykey_core::ids::VaultId::from([4; 32]);

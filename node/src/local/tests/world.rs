@@ -37,7 +37,6 @@ pub struct World {
     pub laptop: Arc<Vaults>,
     pub services: Arc<Services>,
     pub servers: Option<Servers>,
-    pub health: Arc<Health>,
     pub tls: SocketAddr,
     pub probes: SocketAddr,
     pub socket: PathBuf,
@@ -127,13 +126,12 @@ impl World {
         let servers = start_servers(doors, &services, &health);
         let tls = servers.tls_address().unwrap();
         let vault = laptop.create("app").await.unwrap();
-        let mut world = World {
+        let world = World {
             issuer,
             api,
             laptop,
             services,
             servers: Some(servers),
-            health,
             tls,
             probes: probe_address,
             socket,
