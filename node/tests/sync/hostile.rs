@@ -2,11 +2,14 @@
 
 use crate::node::{Node, eventually, seed};
 use polykey::net::{Close, Connection, Net, NetError, Stream};
+use polykey_core::commit::{Commit, SignedCommit};
 use polykey_core::control::{Role, SignedOp};
-use polykey_core::ids::{Address, CommitId, OpId, VaultId};
+use polykey_core::ids::{Address, CommitId, NodeId, OpId, VaultId};
 use polykey_core::keys::RootKey;
 use polykey_core::wire::{self, Call, Message, ObjectsFrame, RecordsFrame, Refused, SyncFrame};
 use std::net::Ipv4Addr;
+use std::panic::Location;
+use std::time::Duration;
 
 const STRANGER: u8 = 66;
 
@@ -33,18 +36,37 @@ async fn ask<M: Message>(connection: &Connection, call: Call, message: &M) -> St
     stream
 }
 
+/// What comes, if it comes in time.
+#[track_caller]
+fn soon<T>(what: impl Future<Output = T>) -> impl Future<Output = T> {
+    let (patience, from) = (Duration::from_secs(20), Location::caller());
+    async move {
+        let done = tokio::time::timeout(patience, what).await;
+        done.unwrap_or_else(|_| panic!("not in time: {from}"))
+    }
+}
+
 /// Everything that comes back, to the last byte.
 async fn answer(mut stream: Stream) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
-    while let Some(frame) = stream.rx.frame(wire::MAX_FRAME).await.unwrap() {
+    while let Some(frame) = soon(stream.rx.frame(wire::MAX_FRAME)).await.unwrap() {
         frames.push(frame);
     }
     frames
 }
 
 async fn known_stranger(node: &Node) {
-    let id = RootKey::from_seed(&seed(STRANGER)).node_id();
-    node.peers.add(id, None).await.unwrap();
+    node.peers.add(stranger_id(), None).await.unwrap();
+}
+
+fn stranger_id() -> NodeId {
+    RootKey::from_seed(&seed(STRANGER)).node_id()
+}
+
+/// A node with a higher id than the stranger's: of two subscriptions to one vault that of the lower id stays.
+async fn above_the_stranger() -> Node {
+    let higher = |n: &u8| RootKey::from_seed(&seed(*n)).node_id() > stranger_id();
+    Node::start((1..STRANGER).find(higher).unwrap()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +143,7 @@ async fn bytes_that_are_no_message_end_the_connection_with_their_reason_and_nobo
         let (connection, _net) = connect(&cluster).await;
         let mut stream = connection.call(call, &bytes).await.unwrap();
         stream.tx.finish();
-        let closed = connection.closed().await;
+        let closed = soon(connection.closed()).await;
         assert!(
             matches!(closed, NetError::Closed(c) if c == why),
             "{what}: {closed}"
@@ -144,7 +166,7 @@ async fn a_vault_that_is_there_and_one_that_is_not_are_refused_with_the_same_byt
     let root = cluster.vaults.root_of(&vault, &head).unwrap();
 
     // Known, but brings nothing: a sibling may bring vaults, a cluster peer only those that its entry names.
-    let id = RootKey::from_seed(&seed(STRANGER)).node_id();
+    let id = stranger_id();
     let nothing = Some(vec![VaultId::from([8; 32])]);
     cluster.admit_ids(&[(laptop.id, None), (id, nothing)]);
     let (connection, _net) = connect(&cluster).await;
@@ -210,10 +232,7 @@ async fn a_configured_peer_cannot_find_out_which_vaults_are_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forged_content_is_not_taken_and_too_much_of_it_ends_the_connection() {
-    // Of two subscriptions to one vault that of the lower id stays: here the stranger's.
-    let id = RootKey::from_seed(&seed(STRANGER)).node_id();
-    let higher = |n: &u8| RootKey::from_seed(&seed(*n)).node_id() > id;
-    let node = Node::start((1..STRANGER).find(higher).unwrap()).await;
+    let (node, id) = (above_the_stranger().await, stranger_id());
     known_stranger(&node).await;
     let vault = node.vaults.create("app").await.unwrap();
     node.set(&vault, "a", b"b").await;
@@ -239,12 +258,76 @@ async fn forged_content_is_not_taken_and_too_much_of_it_ends_the_connection() {
         if stream.tx.send(frame).await.is_err() {
             break;
         }
-        while let Ok(Some(_)) = stream.rx.frame(wire::MAX_FRAME).await {}
+        while let Ok(Some(_)) = soon(stream.rx.frame(wire::MAX_FRAME)).await {}
     }
     let closed = connection.ended();
     let misbehaved = matches!(closed, Some(NetError::Closed(Close::Misbehaved)));
     assert!(misbehaved, "{closed:?}");
     assert_eq!(node.vaults.summary(&vault), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_with_a_version_of_its_own_is_asked_for_it_and_told_only_what_it_lacks() {
+    let (node, id) = (above_the_stranger().await, stranger_id());
+    known_stranger(&node).await;
+    let vault = node.vaults.create("app").await.unwrap();
+    let mut versions = Vec::new();
+    for turn in 0..4_u8 {
+        node.set(&vault, "a", &[turn]).await;
+        versions.push(node.vaults.summary(&vault).unwrap().heads[0]);
+    }
+    node.share_id(&vault, id, Role::Writer).await;
+    let control = node.vaults.summary(&vault).unwrap().control_heads;
+    let key = RootKey::from_seed(&seed(STRANGER));
+    let commit = Commit {
+        version: 1,
+        vault,
+        author: id,
+        seq: 1,
+        nonce: [1; 16].into(),
+        parents: vec![versions[2]],
+        control: control.clone(),
+        root: Address::from([5; 32]),
+        time_ms: u64::MAX / 2,
+        note: Vec::new().into(),
+    };
+    let commit = SignedCommit::sign(commit, &key);
+
+    let (connection, _net) = connect(&node).await;
+    let held = SyncFrame::Sync(wire::Sync {
+        vault,
+        control_heads: control,
+        heads: vec![commit.id().into()],
+    });
+    let mut subscription = ask(&connection, Call::Sync, &held).await;
+    let mut asked = loop {
+        let mut stream = soon(connection.accept()).await.unwrap();
+        if soon(stream.rx.number()).await.unwrap() == Some(Call::Need as u8) {
+            break stream;
+        }
+    };
+    let call = asked.rx.frame(wire::MAX_FRAME).await.unwrap().unwrap();
+    let call: wire::Need = wire::read(&call).unwrap();
+    assert_eq!(call.commits, [CommitId::from(commit.id())]);
+    let records = RecordsFrame::Records {
+        ops: Vec::new(),
+        commits: vec![commit.bytes().to_vec().into()],
+    };
+    for frame in [records, RecordsFrame::End] {
+        asked.tx.send(wire::frame(&frame).unwrap()).await.unwrap();
+    }
+    let announced = loop {
+        let frame = soon(subscription.rx.frame(wire::MAX_FRAME)).await.unwrap();
+        if let SyncFrame::Announce(announce) = wire::read(&frame.unwrap()).unwrap() {
+            break announce;
+        }
+    };
+    let commits = announced.commits.iter();
+    let commits: Vec<CommitId> = commits
+        .map(|c| SignedCommit::parse(c).unwrap().id().into())
+        .collect();
+    assert_eq!(commits, [versions[3]]);
+    assert!(announced.ops.is_empty());
 }
 
 fn sync(vault: VaultId) -> SyncFrame {
