@@ -3,7 +3,7 @@
 //! Fields are only ever added. A value of a secret is in [`SecretValue`] and nowhere else; times are RFC 3339 in UTC, versions have all their 64 digits.
 
 use crate::api;
-use crate::error::ApiError;
+use crate::error::{ApiError, Code};
 use crate::reference::Reference;
 use base64::Engine;
 use jiff::Timestamp;
@@ -76,8 +76,8 @@ kinds! {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
-    /// The node id of this identity.
-    pub node_id: NodeId,
+    /// The node id of this identity; absent when it was there before and stays sealed.
+    pub node_id: Option<NodeId>,
     /// Where it is kept.
     pub node_path: String,
     /// False when it was there before and nothing was changed.
@@ -334,9 +334,13 @@ pub struct Failure<'a> {
 
 #[derive(Serialize)]
 struct FailureBody<'a> {
+    code: Code,
     exit: u8,
-    #[serde(flatten)]
-    error: &'a ApiError,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    next: &'a [String],
 }
 
 impl<'a> Failure<'a> {
@@ -344,7 +348,13 @@ impl<'a> Failure<'a> {
     #[must_use]
     pub fn of(error: &'a ApiError, exit: u8) -> Self {
         Failure {
-            error: FailureBody { exit, error },
+            error: FailureBody {
+                code: error.code,
+                exit,
+                message: &error.message,
+                hint: error.hint.as_deref(),
+                next: &error.next,
+            },
         }
     }
 }

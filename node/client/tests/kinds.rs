@@ -69,7 +69,7 @@ fn caveat() -> Caveat {
 #[test]
 fn an_identity_is_a_document() {
     assert_json_snapshot!(document(&Identity {
-        node_id: node(),
+        node_id: Some(node()),
         node_path: "/home/ana/.local/share/polykey".to_owned(),
         created: true,
         restored: false,
