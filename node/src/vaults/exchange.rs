@@ -353,7 +353,8 @@ fn parse<T: polykey_core::sign::Payload>(records: &[minicbor::bytes::ByteVec]) -
 struct Step<'e> {
     entry: &'e Arc<Entry>,
     batch: Batch,
-    control: Control,
+    /// Copied when something new comes.
+    control: Arc<Control>,
     new_ops: bool,
     wraps: Vec<Signed<WrapRecord>>,
     objects: HashMap<Address, Vec<u8>>,
@@ -387,7 +388,7 @@ enum Fate {
 
 impl<'e> Step<'e> {
     fn new(entry: &'e Arc<Entry>) -> Step<'e> {
-        let control = Control::clone(&entry.read().control);
+        let control = entry.read().control.clone();
         Step {
             entry,
             batch: Batch::default(),
@@ -405,7 +406,10 @@ impl<'e> Step<'e> {
     fn take_ops(&mut self, ops: &[SignedOp]) -> Result<(), VaultError> {
         for op in ops {
             let at = self.control.len();
-            match self.control.apply(op) {
+            if self.control.contains(&op.id().into()) {
+                continue;
+            }
+            match Arc::make_mut(&mut self.control).apply(op) {
                 Ok(Applied::Known) => {}
                 Ok(_) => {
                     self.new_ops = true;
@@ -613,7 +617,7 @@ impl<'e> Step<'e> {
         rows::put_floor(&mut self.batch, &id, &floor);
         let (control, wraps) = (self.control, self.wraps);
         let place = move |inner: &mut Inner| {
-            inner.control = Arc::new(control);
+            inner.control = control;
             inner.heads = heads;
             inner.wraps.extend(wraps.into_iter().map(|wrap| (rows::wrap_key(wrap.payload()), Arc::new(wrap))));
             if let Some(secrets) = secrets {
