@@ -36,7 +36,7 @@ const MAX_INCOMING: usize = 256;
 const INCOMING_BUFFER: u64 = 16 << 10;
 /// Streams that stay open for the vaults that two nodes share: one each.
 pub const MAX_SUBSCRIPTIONS: usize = 1024;
-/// Calls in progress that a peer may have open beside its subscriptions.
+/// Calls in progress that a peer may have open beside its subscriptions; more of them wait.
 pub const MAX_CALLS: usize = 64;
 /// A stream that nobody reads holds at most this much.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -47,7 +47,7 @@ const SEND_WINDOW: u64 = 4 << 20;
 /// Asked of the kernel for each socket; it grants what `net.core.?mem_max` allows. Fewer packets are lost in a clone.
 const SOCKET_BUFFER: usize = 4 << 20;
 /// Memory for a frame grows in these steps as bytes arrive, whatever its length claims.
-const FRAME_STEP: usize = 64 << 10;
+const FRAME_STEP: usize = 16 << 10;
 /// Longest time from the length of a frame to its last byte: the largest frame over 150 kbit/s.
 const FRAME_DEADLINE: Duration = Duration::from_mins(1);
 /// Bytes before the body of a frame.
@@ -69,21 +69,18 @@ pub enum Close {
     TooLarge = 4,
     /// Things that are not what their hash or signature says, too often.
     Misbehaved = 5,
-    /// Over the limit of connections or calls.
-    Busy = 6,
     /// No hello in time, or a hello without a version that both speak.
-    NoHello = 7,
+    NoHello = 6,
 }
 
 impl Close {
-    const ALL: [Close; 8] = [
+    const ALL: [Close; 7] = [
         Close::Bye,
         Close::UnknownNode,
         Close::Duplicate,
         Close::Malformed,
         Close::TooLarge,
         Close::Misbehaved,
-        Close::Busy,
         Close::NoHello,
     ];
 
@@ -97,7 +94,6 @@ impl Close {
             Close::Malformed => "not a message",
             Close::TooLarge => "frame over its limit",
             Close::Misbehaved => "content does not match its hash or signature",
-            Close::Busy => "over the limit",
             Close::NoHello => "no hello",
         }
     }

@@ -22,14 +22,20 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Pulls and gets that a node has open at one peer, and answers for one peer, at a time.
+/// Pulls and gets that a node has open at one peer, and answers for one peer, at a time; more of them wait.
 pub const MAX_PULLS: usize = 8;
+/// Requests for records that a node has open at one peer: together with the pulls well under what the peer takes.
+const MAX_NEEDS: usize = 16;
+/// Vaults that a peer may be bringing at a time; it offers the others again. Each may hold one frame.
+const MAX_GUESTS: usize = 64;
+/// The longest first frame of a stream: a get with all its addresses is 35 KiB.
+const MAX_FIRST: usize = 64 << 10;
 /// Longest time from the opening of a stream to its first frame.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// A vault that the peer did not want is offered again after this, doubled up to [`OFFER_LONGEST`]: the peer's admin may not have admitted it yet.
 const OFFER_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait between two offers of a vault.
-const OFFER_LONGEST: Duration = Duration::from_secs(15);
+const OFFER_LONGEST: Duration = Duration::from_secs(30);
 
 /// What failed while talking with a peer.
 #[derive(Debug, thiserror::Error)]
@@ -80,10 +86,14 @@ struct Session {
     again: Notify,
     /// Our own pulls and gets.
     pulls: Semaphore,
+    /// Our own requests for records.
+    needs: Semaphore,
     /// The peer's pulls and gets.
     served_pulls: Semaphore,
     /// The peer's calls of any kind beside its subscriptions.
-    calls: Arc<Semaphore>,
+    calls: Semaphore,
+    /// Vaults that the peer is bringing.
+    guests: Semaphore,
 }
 
 /// Where a vault stands in a session.
@@ -124,8 +134,10 @@ impl Syncing {
             next: 0.into(),
             again: Notify::new(),
             pulls: Semaphore::new(MAX_PULLS),
+            needs: Semaphore::new(MAX_NEEDS),
             served_pulls: Semaphore::new(MAX_PULLS),
-            calls: Arc::new(Semaphore::new(MAX_CALLS)),
+            calls: Semaphore::new(MAX_CALLS),
+            guests: Semaphore::new(MAX_GUESTS),
             syncing: self,
         });
         session.run().await;
@@ -216,10 +228,7 @@ impl Session {
         if call == Call::Sync {
             return self.subscribed(stream).await;
         }
-        let Ok(_slot) = self.calls.try_acquire() else {
-            self.connection.close(Close::Busy);
-            return Ok(());
-        };
+        let _turn = self.calls.acquire().await;
         match call {
             Call::Hello => self.looks_again(stream).await,
             Call::Pull => serve::pull(self, stream).await,
@@ -249,11 +258,15 @@ impl Session {
         if !member && !self.syncing.admits(&self.peer, &vault) {
             return subscription::refuse(&mut stream.tx, wire::Refused::NotFound).await;
         }
-        let place = self.take_place(vault);
-        let Some((number, signal)) = place else {
+        let guest = self.guests.try_acquire();
+        if !member && guest.is_err() {
+            return subscription::refuse(&mut stream.tx, wire::Refused::Busy).await;
+        }
+        let guest = guest.ok().filter(|_| !member);
+        let Some((number, signal)) = self.take_place(vault) else {
             return subscription::refuse(&mut stream.tx, wire::Refused::Busy).await;
         };
-        let ended = subscription::accept(self, theirs, !member, stream, &signal).await;
+        let ended = subscription::accept(self, theirs, guest, stream, &signal).await;
         self.ended(vault, number, Duration::ZERO, &ended);
         Ok(())
     }
@@ -354,10 +367,9 @@ impl Session {
 
 /// The first frame of a stream, which must come soon.
 async fn first<M: Message>(rx: &mut Receiver) -> Result<M, SyncError> {
-    tokio::time::timeout(CALL_DEADLINE, next(rx))
-        .await
-        .map_err(|_| NetError::Slow)??
-        .ok_or(SyncError::EndedEarly)
+    let frame = tokio::time::timeout(CALL_DEADLINE, rx.frame(MAX_FIRST));
+    let frame = frame.await.map_err(|_| NetError::Slow)??;
+    Ok(wire::read(&frame.ok_or(SyncError::EndedEarly)?)?)
 }
 
 /// The next frame of a stream; `None` when the peer has finished.

@@ -70,6 +70,7 @@ pub(super) async fn need(
         ops,
         commits,
     };
+    let _turn = session.needs.acquire().await;
     let mut stream = ask(session, Call::Need, &call).await?;
     let mut found = Announce::default();
     while let Some(frame) = next::<RecordsFrame>(&mut stream.rx).await? {

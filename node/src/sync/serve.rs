@@ -13,15 +13,13 @@ const FRAME_FILL: usize = 256 << 10;
 /// Frames read from the disk ahead of the network.
 const READ_AHEAD: usize = 4;
 
-/// Answers a pull, while the peer has no more of them open than it may.
+/// Answers a pull.
 pub(super) async fn pull(session: &Session, mut stream: Stream) -> Result<(), SyncError> {
     let call: wire::Pull = first(&mut stream.rx).await?;
     if !session.syncing.shares(&call.vault, &session.peer) {
         return end(&mut stream.tx, &ObjectsFrame::Refused(Refused::NotFound)).await;
     }
-    let Ok(_turn) = session.served_pulls.try_acquire() else {
-        return end(&mut stream.tx, &ObjectsFrame::Refused(Refused::Busy)).await;
-    };
+    let _turn = session.served_pulls.acquire().await;
     let vaults = session.syncing.vaults.clone();
     let budget = usize::try_from(call.budget).unwrap_or(usize::MAX);
     let read = move |frames: &mut Frames| {
@@ -44,9 +42,7 @@ pub(super) async fn get(session: &Session, mut stream: Stream) -> Result<(), Syn
     if !session.syncing.shares(&call.vault, &session.peer) {
         return end(&mut stream.tx, &ObjectsFrame::Refused(Refused::NotFound)).await;
     }
-    let Ok(_turn) = session.served_pulls.try_acquire() else {
-        return end(&mut stream.tx, &ObjectsFrame::Refused(Refused::Busy)).await;
-    };
+    let _turn = session.served_pulls.acquire().await;
     let vaults = session.syncing.vaults.clone();
     let read = move |frames: &mut Frames| {
         for address in &call.addresses {

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SemaphorePermit};
 use tokio::time::Instant;
 
 /// An announcement that moved nothing at the peer is repeated after this, doubled up to [`STALL_LONGEST`]: it may hold a commit of the future back, or
@@ -61,11 +61,11 @@ struct Talk<'a> {
     session: &'a Session,
     vault: VaultId,
     signal: &'a Signal,
-    state: Mutex<State>,
+    state: Mutex<State<'a>>,
 }
 
 #[derive(Default)]
-struct State {
+struct State<'a> {
     /// What the peer holds by its own words: what it said last, and what it announced since.
     theirs: Option<SyncHeads>,
     /// The same, and what it was told since.
@@ -77,12 +77,12 @@ struct State {
     /// An announcement of the peer's waits for our answer.
     answer_due: bool,
     /// The vault is not shared with the peer as far as we know: it wants to bring it.
-    guest: bool,
+    guest: Option<SemaphorePermit<'a>>,
     stalls: u32,
     not_before: Option<Instant>,
 }
 
-impl State {
+impl State<'_> {
     fn heard(&mut self, theirs: SyncHeads) {
         self.told.heard(&theirs);
         self.theirs = Some(theirs);
@@ -105,12 +105,12 @@ pub(super) async fn offer(
 pub(super) async fn accept(
     session: &Session,
     theirs: wire::Sync,
-    guest: bool,
+    guest: Option<SemaphorePermit<'_>>,
     mut stream: Stream,
     signal: &Signal,
 ) -> Result<Ended, SyncError> {
     let vault = theirs.vault;
-    let held = if guest {
+    let held = if guest.is_some() {
         message(vault, SyncHeads::default())
     } else {
         holding(session, vault)
@@ -137,7 +137,7 @@ async fn talk(
     session: &Session,
     vault: VaultId,
     signal: &Signal,
-    state: State,
+    state: State<'_>,
     stream: Stream,
 ) -> Result<Ended, SyncError> {
     let talk = Talk {
@@ -169,7 +169,7 @@ impl Talk<'_> {
                 return Ok(Ended::Finished);
             }
             let shared = self.shared();
-            if !shared && !locked(&self.state).guest {
+            if !shared && locked(&self.state).guest.is_none() {
                 return Err(SyncError::NotShared);
             }
             if std::mem::take(&mut locked(&self.state).answer_due) {
@@ -179,7 +179,7 @@ impl Talk<'_> {
             if !shared {
                 continue;
             }
-            locked(&self.state).guest = false;
+            locked(&self.state).guest = None;
             self.learn().await?;
             if let Some(announce) = self.next_announcement()? {
                 let frame = wire::frame(&SyncFrame::Announce(announce))?;
@@ -253,7 +253,7 @@ impl Talk<'_> {
 
     /// The peer was told everything. Either it holds what this node holds, and what it was told need not be remembered; or it could not take it, and is
     /// told again later.
-    fn settle(&self, state: &mut State) {
+    fn settle(&self, state: &mut State<'_>) {
         let ours = self.session.syncing.vaults.summary(&self.vault);
         let (Some(theirs), Some(ours)) = (&state.theirs, ours) else {
             return;
@@ -310,7 +310,7 @@ impl Talk<'_> {
                 let theirs = theirs.clone();
                 state.told.heard(&theirs);
             }
-            state.guest
+            state.guest.is_some()
         };
         let mut waiting = vec![announce];
         for _ in 0..MAX_ROUNDS {

@@ -71,6 +71,58 @@ async fn contents_too_large_to_announce_are_pulled_and_changes_cost_no_second_cl
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_vaults_that_are_shared_at_once_all_arrive() {
+    let (laptop, cluster) = (Node::start(1).await, Node::start(2).await);
+    cluster.admit(&[&laptop], &[]);
+    let mut vaults = Vec::new();
+    for n in 0..100 {
+        let vault = laptop.vaults.create(&format!("v{n}")).await.unwrap();
+        laptop.set(&vault, "a", &[1; 48_000]).await;
+        laptop.share(&vault, &cluster, Role::Reader).await;
+        vaults.push(vault);
+    }
+    laptop.dials(&cluster).await;
+    for vault in &vaults {
+        cluster.has(vault, "a", &[1; 48_000]).await;
+    }
+    for vault in &vaults {
+        laptop.set(vault, "a", &[2; 48_000]).await;
+    }
+    for vault in &vaults {
+        cluster.has(vault, "a", &[2; 48_000]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clone_that_breaks_off_goes_on_from_what_is_there() {
+    let (laptop, cluster) = (Node::start(1).await, Node::start(2).await);
+    cluster.admit(&[&laptop], &[]);
+    let vault = laptop.vaults.create("app").await.unwrap();
+    let paths: Vec<String> = (0..600).map(|n| format!("files/{n}")).collect();
+    let value = |n: usize| vec![u8::try_from(n % 251).unwrap(); 65_000];
+    for part in paths.chunks(60) {
+        let values = part.iter().enumerate();
+        laptop
+            .set_all(&vault, values.map(|(n, p)| (p.as_str(), value(n))))
+            .await;
+    }
+    laptop.share(&vault, &cluster, Role::Reader).await;
+    laptop.dials(&cluster).await;
+    eventually("partly here", || {
+        let arriving = cluster.vaults.arriving(&vault);
+        arriving.is_some_and(|(root, wanted)| wanted != [root])
+    })
+    .await;
+    let laptop = laptop.kill().await.start().await;
+    cluster.has(&vault, "files/599", &value(59)).await;
+    let held = cluster.vaults.summary(&vault);
+    assert_eq!(held, laptop.vaults.summary(&vault));
+    for (n, path) in paths.iter().enumerate() {
+        assert_eq!(cluster.get(&vault, path), Some(value(n % 60)), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_node_catches_up() {
     let laptop = Node::start(1).await;
     let mut cluster = Node::start(2).await;
