@@ -36,6 +36,8 @@ use zeroize::Zeroizing;
 
 /// How often grants that have expired are looked for.
 const EXPIRY: Duration = Duration::from_secs(60);
+/// How long requests that were begun before the stop may take to end.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Port of the TLS API where none is served, for the addresses of siblings that nobody will ask.
 const NO_PORT: u16 = 0;
 
@@ -137,6 +139,7 @@ pub struct Agent {
     stop_asked: mpsc::Receiver<()>,
     probes: Option<Probes>,
     expiry: JoinHandle<()>,
+    released: watch::Receiver<()>,
 }
 
 struct Probes {
@@ -161,24 +164,47 @@ impl Agent {
         };
 
         let opened = open(&config).await?;
-        let Opened { store, vaults, audit, seed, method } = opened;
+        let Opened {
+            store,
+            vaults,
+            audit,
+            seed,
+            method,
+        } = opened;
         if let Some(pod) = &config.pod_name {
             store.belongs_to(pod, config.move_here).await?;
         }
         let me = vaults.me();
         let record = Arc::new(Record::new(writing_to(audit.clone())));
 
-        let cluster = config.workloads.as_ref().and_then(|w| w.audience.strip_prefix("polykey:"));
+        let cluster = config
+            .workloads
+            .as_ref()
+            .and_then(|w| w.audience.strip_prefix("polykey:"));
         let access = Access::open(store.clone(), cluster)?;
         let serves_workloads = config.workloads.is_some();
-        let workloads = config.workloads.clone().map(|w| Workloads::open(w, store.clone(), metrics.clone())).transpose()?;
+        let workloads = config
+            .workloads
+            .clone()
+            .map(|w| Workloads::open(w, store.clone(), metrics.clone()))
+            .transpose()?;
         let net = Net::bind(&seed, config.listen)?;
-        let start = Start { instance: random()?, boot: store.boot() };
+        let start = Start {
+            instance: random()?,
+            boot: store.boot(),
+        };
         let peers = Peers::start(me, start, net, store.clone(), vaults.clone())?;
         // The rules of the last run hold until the warden speaks.
         peers.set_access(&access.peers(), &access.siblings());
         let nodes = nodes(me, &config, tls.as_ref());
-        let watches = Watches::new(vaults.clone(), access.clone(), workloads.clone(), record.clone(), metrics.clone(), nodes);
+        let watches = Watches::new(
+            vaults.clone(),
+            access.clone(),
+            workloads.clone(),
+            record.clone(),
+            metrics.clone(),
+            nodes,
+        );
 
         let (stop_now, stop_asked) = mpsc::channel(1);
         let about = About {
@@ -201,11 +227,23 @@ impl Agent {
             stop_asked: stop_now,
             clients: Mutex::default(),
         });
+        let released = store.released();
         health.started(store, serves_workloads.then_some(access), Some(peers));
-        let doors = Doors { socket, tls: tls.map(|listener| (listener, seed)) };
+        let doors = Doors {
+            socket,
+            tls: tls.map(|listener| (listener, seed)),
+        };
         let servers = local::start(doors, services.clone(), health)?;
         tracing::info!(node = %me.short(), vaults = vaults.list().len(), udp = ?services.peers.local_addr(), "the agent answers");
-        Ok(Agent { services, servers, audit, stop_asked, probes, expiry: tokio::spawn(end_expired(vaults)) })
+        Ok(Agent {
+            services,
+            servers,
+            audit,
+            stop_asked,
+            probes,
+            expiry: tokio::spawn(end_expired(vaults)),
+            released,
+        })
     }
 
     /// Where the TLS API is.
@@ -250,7 +288,7 @@ impl Agent {
     }
 
     /// Says goodbye to watches and peers, and returns when everything acknowledged is on the disk and the head of the audit is signed.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.expiry.abort();
         self.servers.stop().await;
         self.services.peers.stop().await;
@@ -261,20 +299,36 @@ impl Agent {
         // Both end with a thread that is waited for: not on a thread of the runtime.
         let rest = (self.services, self.audit);
         tokio::task::spawn_blocking(move || drop(rest)).await.ok();
+        // Who is still being answered holds the store a moment longer.
+        tokio::time::timeout(LAST_ANSWERS, self.released.changed())
+            .await
+            .ok();
     }
 }
 
-async fn serve_probes(address: Option<SocketAddr>, health: &Arc<Health>, metrics: &Arc<Metrics>) -> Result<Option<Probes>, AgentError> {
-    let Some(address) = address else { return Ok(None) };
+async fn serve_probes(
+    address: Option<SocketAddr>,
+    health: &Arc<Health>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Probes>, AgentError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
     let listener = listen(address).await?;
     let address = listener.local_addr().ok();
     let (stop, stopped) = watch::channel(false);
     let running = local::serve_probes(listener, health.clone(), metrics.clone(), stopped);
-    Ok(Some(Probes { address, stop, running }))
+    Ok(Some(Probes {
+        address,
+        stop,
+        running,
+    }))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, AgentError> {
-    TcpListener::bind(address).await.map_err(|source| AgentError::Listen { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| AgentError::Listen { address, source })
 }
 
 /// What the secret opens.
@@ -295,17 +349,38 @@ async fn open(config: &Config) -> Result<Opened, AgentError> {
     };
     let init = config.init;
     let work = move || {
-        let Identity { root, recovery, method, rows } = identity_of(&node_path, &secret, init)?;
+        let Identity {
+            root,
+            recovery,
+            method,
+            rows,
+        } = identity_of(&node_path, &secret, init)?;
         let seed = root.seed();
         let store = Store::open(&identity::store_dir(&node_path), rows)?;
-        let audit = Arc::new(Audit::open(&identity::audit_dir(&node_path), store.clone(), RootKey::from_seed(&seed))?);
+        let audit = Arc::new(Audit::open(
+            &identity::audit_dir(&node_path),
+            store.clone(),
+            RootKey::from_seed(&seed),
+        )?);
         let vaults = Vaults::open(store.clone(), root, recovery)?;
-        Ok(Opened { store, vaults, audit, seed, method })
+        Ok(Opened {
+            store,
+            vaults,
+            audit,
+            seed,
+            method,
+        })
     };
-    tokio::task::spawn_blocking(work).await.map_err(|_| AgentError::Interrupted)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| AgentError::Interrupted)?
 }
 
-fn identity_of(node_path: &std::path::Path, secret: &Unlock, init: bool) -> Result<Identity, IdentityError> {
+fn identity_of(
+    node_path: &std::path::Path,
+    secret: &Unlock,
+    init: bool,
+) -> Result<Identity, IdentityError> {
     match secret {
         Unlock::KeyFile(key) if init && !identity::exists(node_path)? => {
             let made = identity::create_for_key_file(node_path, key)?;
@@ -326,18 +401,29 @@ fn unlocked_by(method: Method) -> &'static str {
 
 /// A pod is `<pod>.<domain of the headless Service>`; a laptop has no address that a sidecar would dial.
 fn nodes(me: NodeId, config: &Config, tls: Option<&TcpListener>) -> Nodes {
-    let port = tls.and_then(|l| l.local_addr().ok()).map_or(NO_PORT, |a| a.port());
+    let port = tls
+        .and_then(|l| l.local_addr().ok())
+        .map_or(NO_PORT, |a| a.port());
     let name = config.pod_name.as_ref().zip(config.peers_domain.as_ref());
-    Nodes { me, address: name.map(|(pod, domain)| format!("{pod}.{domain}:{port}")), port }
+    Nodes {
+        me,
+        address: name.map(|(pod, domain)| format!("{pod}.{domain}:{port}")),
+        port,
+    }
 }
 
 /// What the API puts on record goes into the audit. A failure is the audit's to report: whoever asked is answered.
-fn writing_to(audit: Arc<Audit>) -> impl Fn(crate::record::Happened) -> crate::record::Written + Send + Sync + 'static {
+fn writing_to(
+    audit: Arc<Audit>,
+) -> impl Fn(crate::record::Happened) -> crate::record::Written + Send + Sync + 'static {
     move |happened| {
         let audit = audit.clone();
         Box::pin(async move {
             if let Err(e) = audit.write(happened).await {
-                tracing::error!(error = &e as &dyn std::error::Error, "something is missing in the audit");
+                tracing::error!(
+                    error = &e as &dyn std::error::Error,
+                    "something is missing in the audit"
+                );
             }
         })
     }
@@ -349,7 +435,10 @@ async fn end_expired(vaults: Arc<Vaults>) {
     loop {
         tick.tick().await;
         if let Err(e) = vaults.end_expired().await {
-            tracing::warn!(error = &e as &dyn std::error::Error, "a grant that has expired is not removed yet");
+            tracing::warn!(
+                error = &e as &dyn std::error::Error,
+                "a grant that has expired is not removed yet"
+            );
         }
     }
 }

@@ -122,7 +122,11 @@ impl Audit {
     /// # Errors
     /// When its files cannot be read or made.
     pub fn open(dir: &Path, store: Arc<Store>, key: RootKey) -> Result<Audit, AuditError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io_error("make", dir))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(io_error("make", dir))?;
         let key = Arc::new(key);
         let (mut log, damage) = Log::open(dir, store, key.clone())?;
         if let Some(note) = damage {
@@ -133,9 +137,17 @@ impl Audit {
         let chain = Arc::new(Mutex::new(log.chain));
         let limit = Arc::new(Mutex::new(Limit::default()));
         let (shown, counted) = (chain.clone(), limit.clone());
-        let spawned = std::thread::Builder::new().name("audit-writer".into()).spawn(move || write_jobs(&taken, log, &shown, &counted));
+        let spawned = std::thread::Builder::new()
+            .name("audit-writer".into())
+            .spawn(move || write_jobs(&taken, log, &shown, &counted));
         let writer = Some(spawned.map_err(io_error("start the writer of", dir))?);
-        Ok(Audit { jobs: Some(jobs), writer, chain, limit, key })
+        Ok(Audit {
+            jobs: Some(jobs),
+            writer,
+            chain,
+            limit,
+            key,
+        })
     }
 
     /// Writes down what happened and returns when the disk has it. Refusals that repeat within a minute are only counted; their number follows.
@@ -143,12 +155,21 @@ impl Audit {
     /// # Errors
     /// When it may not be on the disk.
     pub async fn write(&self, happened: Happened) -> Result<(), AuditError> {
-        if self.limit.lock().unwrap_or_else(PoisonError::into_inner).counts(&happened, Instant::now()) {
+        if self
+            .limit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .counts(&happened, Instant::now())
+        {
             return Ok(());
         }
         let (done, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or(AuditError::Stopped)?;
-        jobs.send(Job { happened, done: Some(done) }).map_err(|_| AuditError::Stopped)?;
+        jobs.send(Job {
+            happened,
+            done: Some(done),
+        })
+        .map_err(|_| AuditError::Stopped)?;
         answer.await.map_err(|_| AuditError::Stopped)?
     }
 
@@ -174,15 +195,26 @@ impl Drop for Audit {
 ///
 /// # Errors
 /// The first thing that is not as it was written.
-pub fn verify(dir: &Path, rows: &RowKey, node: &NodeId, mut each: impl FnMut(&Entry)) -> Result<Chain, AuditError> {
+pub fn verify(
+    dir: &Path,
+    rows: &RowKey,
+    node: &NodeId,
+    mut each: impl FnMut(&Entry),
+) -> Result<Chain, AuditError> {
     let head = read_head(dir)?;
     let mut chain = Chain::default();
     let mut at_head = (chain.next == head.as_ref().map_or(0, |h| h.entries)).then_some(chain);
     for first in segments(dir)? {
         let path = segment_path(dir, first);
-        let wrong = |source| AuditError::Entry { path: path.clone(), source };
+        let wrong = |source| AuditError::Entry {
+            path: path.clone(),
+            source,
+        };
         if first != chain.next {
-            return Err(wrong(format::AuditError::Order { expected: chain.next, found: first }));
+            return Err(wrong(format::AuditError::Order {
+                expected: chain.next,
+                found: first,
+            }));
         }
         let bytes = fs::read(&path).map_err(io_error("read", &path))?;
         let mut rest = bytes.as_slice();
@@ -197,11 +229,16 @@ pub fn verify(dir: &Path, rows: &RowKey, node: &NodeId, mut each: impl FnMut(&En
         }
     }
     let Some(head) = head else { return Ok(chain) };
-    let at_head = at_head.ok_or(AuditError::Short { found: chain.next, signed: head.entries })?;
+    let at_head = at_head.ok_or(AuditError::Short {
+        found: chain.next,
+        signed: head.entries,
+    })?;
     if at_head.head != *head.hash {
         return Err(AuditError::OtherThanSigned);
     }
-    at_head.verify(&head.signature, node).map_err(|_| AuditError::Head)?;
+    at_head
+        .verify(&head.signature, node)
+        .map_err(|_| AuditError::Head)?;
     Ok(chain)
 }
 
@@ -221,15 +258,32 @@ struct Log {
 
 impl Log {
     /// With what was wrong with the newest file, if something was.
-    fn open(dir: &Path, store: Arc<Store>, key: Arc<RootKey>) -> Result<(Log, Option<&'static str>), AuditError> {
+    fn open(
+        dir: &Path,
+        store: Arc<Store>,
+        key: Arc<RootKey>,
+    ) -> Result<(Log, Option<&'static str>), AuditError> {
         let head = read_head(dir).ok().flatten();
         let signed = head.as_ref().map_or(0, |h| h.entries);
-        let mut log = Log { dir: dir.to_path_buf(), store, key, chain: Chain::default(), first: 0, file: None, length: 0, signed, signed_at: Instant::now() };
+        let mut log = Log {
+            dir: dir.to_path_buf(),
+            store,
+            key,
+            chain: Chain::default(),
+            first: 0,
+            file: None,
+            length: 0,
+            signed,
+            signed_at: Instant::now(),
+        };
         let Some(first) = segments(dir)?.pop() else {
             let gone = head.filter(|h| h.entries > 0);
             let note = gone.is_some().then_some("its files are gone");
             if let Some(head) = gone {
-                log.chain = Chain { next: head.entries, head: *head.hash };
+                log.chain = Chain {
+                    next: head.entries,
+                    head: *head.hash,
+                };
                 log.first = head.entries;
             }
             return Ok((log, note));
@@ -237,7 +291,10 @@ impl Log {
         log.first = first;
         let note = log.read_newest()?;
         let cut_off = note.is_none() && log.chain.next < signed;
-        Ok((log, note.or(cut_off.then_some("entries that were signed for are missing at its end"))))
+        Ok((
+            log,
+            note.or(cut_off.then_some("entries that were signed for are missing at its end")),
+        ))
     }
 
     fn read_newest(&mut self) -> Result<Option<&'static str>, AuditError> {
@@ -252,7 +309,11 @@ impl Log {
                 Err(format::AuditError::Cut) => break Some(false),
                 Err(_) => break Some(true),
                 Ok(Some((frame, after))) => {
-                    let Ok(entry) = Entry::open(self.store.row_key(), self.first, self.chain.next, frame) else { break Some(true) };
+                    let Ok(entry) =
+                        Entry::open(self.store.row_key(), self.first, self.chain.next, frame)
+                    else {
+                        break Some(true);
+                    };
                     if !begun {
                         // Earlier files are checked by `verify`; here they are believed.
                         self.chain.head = *entry.prev;
@@ -266,13 +327,22 @@ impl Log {
             }
         };
         self.length = (bytes.len() - rest.len()) as u64;
-        let Some(damaged) = wrong else { return Ok(None) };
+        let Some(damaged) = wrong else {
+            return Ok(None);
+        };
         if damaged {
             let aside = path.with_extension("log.damaged");
-            fs::copy(&path, &aside).and_then(|_| File::open(&aside)?.sync_all()).map_err(io_error("put aside", &aside))?;
+            fs::copy(&path, &aside)
+                .and_then(|_| File::open(&aside)?.sync_all())
+                .map_err(io_error("put aside", &aside))?;
         }
-        let file = OpenOptions::new().write(true).open(&path).map_err(io_error("open", &path))?;
-        file.set_len(self.length).and_then(|()| file.sync_all()).map_err(io_error("cut", &path))?;
+        let file = OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .map_err(io_error("open", &path))?;
+        file.set_len(self.length)
+            .and_then(|()| file.sync_all())
+            .map_err(io_error("cut", &path))?;
         Ok(damaged.then_some("a frame does not open"))
     }
 
@@ -283,12 +353,21 @@ impl Log {
         }
         let mut chain = self.chain;
         let mut bytes = Vec::new();
-        for Happened { kind, actor, subject, outcome } in all {
+        for Happened {
+            kind,
+            actor,
+            subject,
+            outcome,
+        } in all
+        {
             let entry = chain.entry(now_ms(), kind, &actor, subject, outcome);
             let mut nonce = [0; 24];
             getrandom::fill(&mut nonce).map_err(|_| AuditError::Randomness)?;
             bytes.extend(entry.seal(self.store.row_key(), self.first, nonce));
-            chain.take(&entry).map_err(|source| AuditError::Entry { path: self.dir.clone(), source })?;
+            chain.take(&entry).map_err(|source| AuditError::Entry {
+                path: self.dir.clone(),
+                source,
+            })?;
         }
         let (path, length) = (segment_path(&self.dir, self.first), self.length);
         let file = self.file()?;
@@ -307,7 +386,12 @@ impl Log {
     fn file(&mut self) -> Result<&mut File, AuditError> {
         let path = segment_path(&self.dir, self.first);
         if self.file.is_none() {
-            let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(io_error("open", &path))?;
+            let file = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(io_error("open", &path))?;
             sync_dir(&self.dir)?;
             self.file = Some(file);
         }
@@ -322,7 +406,10 @@ impl Log {
 
     fn sign_or_say(&mut self) {
         if let Err(e) = self.sign() {
-            tracing::error!(error = &e as &dyn std::error::Error, "the head of the audit is not signed");
+            tracing::error!(
+                error = &e as &dyn std::error::Error,
+                "the head of the audit is not signed"
+            );
         }
     }
 
@@ -330,7 +417,12 @@ impl Log {
         let next = self.dir.join("head.next");
         let head = enc::encode(&signed(&self.chain, &self.key));
         let write = || {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&next)?;
             file.write_all(&head)?;
             file.sync_all()?;
             fs::rename(&next, self.dir.join("head"))
@@ -357,9 +449,16 @@ fn write_jobs(jobs: &Receiver<Job>, mut log: Log, shown: &Mutex<Chain>, limit: &
         };
         let counted = {
             let mut limit = limit.lock().unwrap_or_else(PoisonError::into_inner);
-            if ended { limit.all() } else { limit.due(Instant::now()) }
+            if ended {
+                limit.all()
+            } else {
+                limit.due(Instant::now())
+            }
         };
-        group.extend(counted.into_iter().map(|happened| Job { happened, done: None }));
+        group.extend(counted.into_iter().map(|happened| Job {
+            happened,
+            done: None,
+        }));
         if !group.is_empty() {
             write_group(&mut log, group, shown);
         }
@@ -374,27 +473,50 @@ fn write_jobs(jobs: &Receiver<Job>, mut log: Log, shown: &Mutex<Chain>, limit: &
 }
 
 fn write_group(log: &mut Log, group: Vec<Job>, shown: &Mutex<Chain>) {
-    let (happened, answers): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.happened, job.done)).unzip();
+    let (happened, answers): (Vec<_>, Vec<_>) = group
+        .into_iter()
+        .map(|job| (job.happened, job.done))
+        .unzip();
     let result = log.append(happened);
     *shown.lock().unwrap_or_else(PoisonError::into_inner) = log.chain;
     if let Err(e) = &result {
-        tracing::error!(error = e as &dyn std::error::Error, "the audit is not written");
+        tracing::error!(
+            error = e as &dyn std::error::Error,
+            "the audit is not written"
+        );
     }
     let failed = result.is_err();
     let mut result = Some(result);
     for done in answers.into_iter().flatten() {
-        let answer = if failed { result.take().unwrap_or(Err(AuditError::Stopped)) } else { Ok(()) };
+        let answer = if failed {
+            result.take().unwrap_or(Err(AuditError::Stopped))
+        } else {
+            Ok(())
+        };
         done.send(answer).ok();
     }
 }
 
 fn about_itself(note: &str) -> Happened {
-    let subject = Subject { vault: None, path: None, detail: format!("audit: {note}") };
-    Happened { kind: Kind::Store, actor: "local".into(), subject, outcome: Outcome::Done }
+    let subject = Subject {
+        vault: None,
+        path: None,
+        detail: format!("audit: {note}"),
+    };
+    Happened {
+        kind: Kind::Store,
+        actor: "local".into(),
+        subject,
+        outcome: Outcome::Done,
+    }
 }
 
 fn signed(chain: &Chain, key: &RootKey) -> Head {
-    Head { entries: chain.next, hash: chain.head.into(), signature: chain.sign(key).into() }
+    Head {
+        entries: chain.next,
+        hash: chain.head.into(),
+        signature: chain.sign(key).into(),
+    }
 }
 
 fn read_head(dir: &Path) -> Result<Option<Head>, AuditError> {
@@ -412,7 +534,10 @@ fn segments(dir: &Path) -> Result<Vec<u64>, AuditError> {
         let mut found = Vec::new();
         for entry in fs::read_dir(dir)? {
             let name = entry?.file_name();
-            found.extend(name.to_str().and_then(|n| n.strip_suffix(".log")?.parse::<u64>().ok()));
+            found.extend(
+                name.to_str()
+                    .and_then(|n| n.strip_suffix(".log")?.parse::<u64>().ok()),
+            );
         }
         found.sort_unstable();
         Ok(found)
@@ -425,7 +550,9 @@ fn segment_path(dir: &Path, first: u64) -> PathBuf {
 }
 
 fn sync_dir(dir: &Path) -> Result<(), AuditError> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(io_error("sync", dir))
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(io_error("sync", dir))
 }
 
 fn io_error(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AuditError {
@@ -434,7 +561,9 @@ fn io_error(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AuditE
 }
 
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

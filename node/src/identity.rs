@@ -134,7 +134,11 @@ pub fn open(node_path: &Path, secret: &Secret<'_>) -> Result<Identity, IdentityE
 ///
 /// # Errors
 /// As [`open`], when `old` does not open it.
-pub fn change_secret(node_path: &Path, old: &Secret<'_>, new: &Secret<'_>) -> Result<(), IdentityError> {
+pub fn change_secret(
+    node_path: &Path,
+    old: &Secret<'_>,
+    new: &Secret<'_>,
+) -> Result<(), IdentityError> {
     let unlocked = unlock::open(&read(node_path)?, old)?;
     replace(node_path, &sealed(&unlocked, new)?)
 }
@@ -165,7 +169,8 @@ pub fn method(node_path: &Path) -> Result<Method, IdentityError> {
 /// # Errors
 /// When it cannot be read, or is shorter or longer than a key file may be.
 pub fn read_key_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
-    let bytes = read_bounded(path, unlock::MAX_KEY_FILE).map_err(io_error("read the key file", path))?;
+    let bytes =
+        read_bounded(path, unlock::MAX_KEY_FILE).map_err(io_error("read the key file", path))?;
     if (unlock::KEY_FILE_BYTES..=unlock::MAX_KEY_FILE).contains(&bytes.len()) {
         Ok(bytes)
     } else {
@@ -173,7 +178,11 @@ pub fn read_key_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
     }
 }
 
-fn write_new(node_path: &Path, unlocked: Unlocked, secret: &Secret<'_>) -> Result<Identity, IdentityError> {
+fn write_new(
+    node_path: &Path,
+    unlocked: Unlocked,
+    secret: &Secret<'_>,
+) -> Result<Identity, IdentityError> {
     make_dir(node_path)?;
     let path = node_path.join(FILE);
     let file = sealed(&unlocked, secret)?;
@@ -182,7 +191,9 @@ fn write_new(node_path: &Path, unlocked: Unlocked, secret: &Secret<'_>) -> Resul
     let linked = fs::hard_link(&next, &path);
     fs::remove_file(&next).map_err(io_error("remove", &next))?;
     match linked {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(IdentityError::Exists(node_path.to_path_buf())),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(IdentityError::Exists(node_path.to_path_buf()));
+        }
         other => other.map_err(io_error("write", &path))?,
     }
     sync_dir(node_path)?;
@@ -192,7 +203,10 @@ fn write_new(node_path: &Path, unlocked: Unlocked, secret: &Secret<'_>) -> Resul
 
 fn replace(node_path: &Path, file: &[u8]) -> Result<(), IdentityError> {
     let path = node_path.join(FILE);
-    let old = OpenOptions::new().write(true).open(&path).map_err(io_error("open", &path))?;
+    let old = OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .map_err(io_error("open", &path))?;
     let next = write_next(node_path, file)?;
     fs::rename(&next, &path).map_err(io_error("replace", &path))?;
     sync_dir(node_path)?;
@@ -201,7 +215,9 @@ fn replace(node_path: &Path, file: &[u8]) -> Result<(), IdentityError> {
 }
 
 fn wipe(mut old: File) -> io::Result<()> {
-    let length = usize::try_from(old.metadata()?.len()).unwrap_or(0).min(unlock::MAX_IDENTITY);
+    let length = usize::try_from(old.metadata()?.len())
+        .unwrap_or(0)
+        .min(unlock::MAX_IDENTITY);
     old.write_all(&vec![0; length])?;
     old.sync_data()
 }
@@ -209,7 +225,12 @@ fn wipe(mut old: File) -> io::Result<()> {
 fn write_next(node_path: &Path, file: &[u8]) -> Result<PathBuf, IdentityError> {
     let next = node_path.join(format!("{NEXT}.{}", std::process::id()));
     let write = || {
-        let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+        let mut out = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&next)?;
         out.write_all(file)?;
         out.sync_all()
     };
@@ -218,13 +239,21 @@ fn write_next(node_path: &Path, file: &[u8]) -> Result<PathBuf, IdentityError> {
 }
 
 fn sealed(unlocked: &Unlocked, secret: &Secret<'_>) -> Result<Vec<u8>, IdentityError> {
-    let fresh = Fresh { salt: *random()?, nonce: *random()?, inner: *random()? };
+    let fresh = Fresh {
+        salt: *random()?,
+        nonce: *random()?,
+        inner: *random()?,
+    };
     Ok(unlock::seal(unlocked, secret, COST, &fresh)?)
 }
 
 /// What a password costs to try: 64 MiB. Tests pay the least that is accepted.
 const COST: Cost = if cfg!(test) {
-    Cost { memory_kib: 19 << 10, passes: 2, lanes: 1 }
+    Cost {
+        memory_kib: 19 << 10,
+        passes: 2,
+        lanes: 1,
+    }
 } else {
     unlock::PASSPHRASE
 };
@@ -232,7 +261,9 @@ const COST: Cost = if cfg!(test) {
 fn read(node_path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
     let path = node_path.join(FILE);
     match read_bounded(&path, unlock::MAX_IDENTITY) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(IdentityError::Missing(node_path.to_path_buf())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            Err(IdentityError::Missing(node_path.to_path_buf()))
+        }
         other => other.map_err(io_error("read", &path)),
     }
 }
@@ -240,12 +271,18 @@ fn read(node_path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
 /// One byte more than allowed is read, so that a file that is too long is seen to be.
 fn read_bounded(path: &Path, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(most + 1));
-    File::open(path)?.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(most as u64 + 1)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 fn make_dir(dir: &Path) -> Result<(), IdentityError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io_error("make", dir))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(io_error("make", dir))?;
     match dir.parent().filter(|p| !p.as_os_str().is_empty()) {
         // A parent that may not be read cannot be synced; the directory's own sync follows.
         Some(parent) => sync_dir(parent).or(Ok(())),
@@ -254,7 +291,9 @@ fn make_dir(dir: &Path) -> Result<(), IdentityError> {
 }
 
 fn sync_dir(dir: &Path) -> Result<(), IdentityError> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(io_error("sync", dir))
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(io_error("sync", dir))
 }
 
 fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, IdentityError> {
@@ -291,26 +330,51 @@ mod tests {
         assert!(rows_agree(&made.rows, &opened.rows));
         let again = create(b.path(), &words(), "another password").unwrap();
         assert_eq!(made.node_id(), again.node_id());
-        assert!(!rows_agree(&made.rows, &again.rows), "each store has a key of its own");
+        assert!(
+            !rows_agree(&made.rows, &again.rows),
+            "each store has a key of its own"
+        );
     }
 
     #[test]
     fn a_wrong_password_is_told_nothing_more_than_that() {
         let dir = tempfile::tempdir().unwrap();
         create(dir.path(), &words(), "correct horse").unwrap();
-        let wrong = open(dir.path(), &Secret::Passphrase("correct hors")).err().unwrap();
-        assert!(matches!(wrong, IdentityError::Unlock(UnlockError::Wrong)), "{wrong}");
+        let wrong = open(dir.path(), &Secret::Passphrase("correct hors"))
+            .err()
+            .unwrap();
+        assert!(
+            matches!(wrong, IdentityError::Unlock(UnlockError::Wrong)),
+            "{wrong}"
+        );
         let other_kind = open(dir.path(), &Secret::KeyFile(&[1; 32])).err().unwrap();
-        assert!(matches!(other_kind, IdentityError::Unlock(UnlockError::Method { .. })), "{other_kind}");
+        assert!(
+            matches!(
+                other_kind,
+                IdentityError::Unlock(UnlockError::Method { .. })
+            ),
+            "{other_kind}"
+        );
     }
 
     #[test]
     fn an_identity_is_never_made_over_another() {
         let dir = tempfile::tempdir().unwrap();
         let made = create_for_key_file(dir.path(), &[1; 32]).unwrap();
-        assert!(matches!(create(dir.path(), &words(), "p"), Err(IdentityError::Exists(_))));
-        assert!(matches!(create_for_key_file(dir.path(), &[2; 32]), Err(IdentityError::Exists(_))));
-        assert_eq!(open(dir.path(), &Secret::KeyFile(&[1; 32])).unwrap().node_id(), made.node_id());
+        assert!(matches!(
+            create(dir.path(), &words(), "p"),
+            Err(IdentityError::Exists(_))
+        ));
+        assert!(matches!(
+            create_for_key_file(dir.path(), &[2; 32]),
+            Err(IdentityError::Exists(_))
+        ));
+        assert_eq!(
+            open(dir.path(), &Secret::KeyFile(&[1; 32]))
+                .unwrap()
+                .node_id(),
+            made.node_id()
+        );
         assert_eq!(made.recovery, None);
     }
 
@@ -322,7 +386,10 @@ mod tests {
         let mode = |p: &Path| fs::metadata(p).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&node_path.join(FILE)), 0o600);
         assert_eq!(mode(&node_path), 0o700);
-        let names: Vec<_> = fs::read_dir(&node_path).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let names: Vec<_> = fs::read_dir(&node_path)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         assert_eq!(names, [FILE]);
     }
 
@@ -331,21 +398,34 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let made = create(dir.path(), &words(), "old").unwrap();
         let old_file = File::open(dir.path().join(FILE)).unwrap();
-        change_secret(dir.path(), &Secret::Passphrase("old"), &Secret::Passphrase("new")).unwrap();
+        change_secret(
+            dir.path(),
+            &Secret::Passphrase("old"),
+            &Secret::Passphrase("new"),
+        )
+        .unwrap();
         let opened = open(dir.path(), &Secret::Passphrase("new")).unwrap();
         assert!(rows_agree(&made.rows, &opened.rows));
         assert!(open(dir.path(), &Secret::Passphrase("old")).is_err());
         let mut left = Vec::new();
         { old_file }.read_to_end(&mut left).unwrap();
-        assert!(!left.is_empty() && left.iter().all(|b| *b == 0), "the old file was overwritten");
+        assert!(
+            !left.is_empty() && left.iter().all(|b| *b == 0),
+            "the old file was overwritten"
+        );
     }
 
     #[test]
     fn the_words_alone_give_a_new_password_and_other_words_do_not() {
         let dir = tempfile::tempdir().unwrap();
         let made = create(dir.path(), &words(), "forgotten").unwrap();
-        let other = restore(dir.path(), &Words::from_entropy(&[8; 32]), "new").err().unwrap();
-        assert!(matches!(other, IdentityError::Unlock(UnlockError::OtherIdentity)), "{other}");
+        let other = restore(dir.path(), &Words::from_entropy(&[8; 32]), "new")
+            .err()
+            .unwrap();
+        assert!(
+            matches!(other, IdentityError::Unlock(UnlockError::OtherIdentity)),
+            "{other}"
+        );
         let restored = restore(dir.path(), &words(), "new").unwrap();
         assert!(rows_agree(&made.rows, &restored.rows));
         assert!(open(dir.path(), &Secret::Passphrase("new")).is_ok());
@@ -361,18 +441,27 @@ mod tests {
             let mut bad = good.clone();
             bad[at] ^= 1;
             fs::write(&path, &bad).unwrap();
-            assert!(open(dir.path(), &Secret::KeyFile(&[1; 32])).is_err(), "byte {at}");
+            assert!(
+                open(dir.path(), &Secret::KeyFile(&[1; 32])).is_err(),
+                "byte {at}"
+            );
         }
     }
 
     #[test]
     fn a_missing_identity_and_a_short_key_file_are_named() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(matches!(open(dir.path(), &Secret::KeyFile(&[1; 32])), Err(IdentityError::Missing(_))));
+        assert!(matches!(
+            open(dir.path(), &Secret::KeyFile(&[1; 32])),
+            Err(IdentityError::Missing(_))
+        ));
         assert!(!exists(dir.path()).unwrap());
         let key = dir.path().join("key");
         fs::write(&key, [1; 31]).unwrap();
-        assert!(matches!(read_key_file(&key), Err(IdentityError::Unlock(UnlockError::KeyFile))));
+        assert!(matches!(
+            read_key_file(&key),
+            Err(IdentityError::Unlock(UnlockError::KeyFile))
+        ));
         fs::write(&key, [1; 32]).unwrap();
         assert_eq!(read_key_file(&key).unwrap().len(), 32);
     }

@@ -18,7 +18,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
 /// Version of what the rows hold. Newer is refused, older is migrated.
@@ -124,7 +124,9 @@ pub enum StoreError {
     #[error("a row of table {0:?} is damaged")]
     Damaged(Table),
     /// A write failed earlier: see the log; a full disk is the usual cause.
-    #[error("the store takes no more writes after a failure; free space if the disk is full, then start the agent again")]
+    #[error(
+        "the store takes no more writes after a failure; free space if the disk is full, then start the agent again"
+    )]
     Stopped,
     /// More than a row can hold.
     #[error("a row of {0} bytes is too large")]
@@ -149,12 +151,20 @@ struct Write {
 impl Batch {
     /// Writes a row.
     pub fn put(&mut self, table: Table, key: &[u8], value: impl Into<Zeroizing<Vec<u8>>>) {
-        self.writes.push(Write { table, key: key.to_vec(), value: Some(value.into()) });
+        self.writes.push(Write {
+            table,
+            key: key.to_vec(),
+            value: Some(value.into()),
+        });
     }
 
     /// Removes a row, if it is there.
     pub fn remove(&mut self, table: Table, key: &[u8]) {
-        self.writes.push(Write { table, key: key.to_vec(), value: None });
+        self.writes.push(Write {
+            table,
+            key: key.to_vec(),
+            value: None,
+        });
     }
 
     /// True when nothing would change.
@@ -181,6 +191,8 @@ pub struct Store {
     boot: u64,
     /// Held as long as the store is open.
     _lock: File,
+    /// Last, so that it is dropped when everything else is.
+    released: watch::Sender<()>,
 }
 
 /// A row as it is stored, by its place; `None` removes it.
@@ -198,19 +210,38 @@ impl Store {
     /// `InUse` when another process has it, `Newer` when a newer version made it, else what failed.
     pub fn open(dir: &Path, rows: RowKey) -> Result<Arc<Store>, StoreError> {
         let path = dir.to_path_buf();
-        let io = |step| { let path = path.clone(); move |source| StoreError::Io { path, step, source } };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("make its directory"))?;
+        let io = |step| {
+            let path = path.clone();
+            move |source| StoreError::Io { path, step, source }
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(io("make its directory"))?;
         let lock = lock(dir)?;
         let db = open_database(dir)?;
         let packs = Arc::new(Packs::open(&dir.join("packs")).map_err(io("open its packs"))?);
         let mut disk = Disk::open(dir, &packs)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let mut store =
-            Store { path: path.clone(), db: db.clone(), packs, rows, queue: Some(queue), writer: None, stopped: stopped.clone(), boot: 0, _lock: lock };
+        let mut store = Store {
+            path: path.clone(),
+            db: db.clone(),
+            packs,
+            rows,
+            queue: Some(queue),
+            writer: None,
+            stopped: stopped.clone(),
+            boot: 0,
+            _lock: lock,
+            released: watch::Sender::new(()),
+        };
         store.start_counted(&mut disk)?;
         store.compact(&mut disk)?;
-        let spawned = std::thread::Builder::new().name("store-writer".into()).spawn(move || write_jobs(jobs, &db, &mut disk, &stopped));
+        let spawned = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || write_jobs(jobs, &db, &mut disk, &stopped));
         store.writer = Some(spawned.map_err(io("start its writer"))?);
         Ok(Arc::new(store))
     }
@@ -225,7 +256,11 @@ impl Store {
             Some(made_by) if made_by.as_slice() == pod.as_bytes() => return Ok(()),
             Some(made_by) if !move_here => {
                 let made_by = String::from_utf8_lossy(&made_by).into_owned();
-                return Err(StoreError::OtherPod { path: self.path.clone(), made_by, here: pod.to_owned() });
+                return Err(StoreError::OtherPod {
+                    path: self.path.clone(),
+                    made_by,
+                    here: pod.to_owned(),
+                });
             }
             _ => {}
         }
@@ -238,6 +273,12 @@ impl Store {
     #[must_use]
     pub fn boot(&self) -> u64 {
         self.boot
+    }
+
+    /// Ends (its sender is dropped) when the store is closed and may be opened again.
+    #[must_use]
+    pub fn released(&self) -> watch::Receiver<()> {
+        self.released.subscribe()
     }
 
     /// Where it is.
@@ -257,7 +298,10 @@ impl Store {
     /// # Errors
     /// `Damaged` when it is not what was written there.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        let row = self.db.get(row_key(table, key)).map_err(|source| self.database("read", source))?;
+        let row = self
+            .db
+            .get(row_key(table, key))
+            .map_err(|source| self.database("read", source))?;
         row.map(|row| self.opened(table, key, &row)).transpose()
     }
 
@@ -266,11 +310,17 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn has(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
-        self.db.contains_key(row_key(table, key)).map_err(|source| self.database("read", source))
+        self.db
+            .contains_key(row_key(table, key))
+            .map_err(|source| self.database("read", source))
     }
 
     /// Reads every row of a table whose key starts with `prefix`, in order of key.
-    pub fn scan(&self, table: Table, prefix: &[u8]) -> impl Iterator<Item = Result<(Vec<u8>, Zeroizing<Vec<u8>>), StoreError>> + '_ {
+    pub fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(Vec<u8>, Zeroizing<Vec<u8>>), StoreError>> + '_ {
         self.db.scan_prefix(row_key(table, prefix)).map(move |row| {
             let (key, value) = row.map_err(|source| self.database("read", source))?;
             let key = key[1..].to_vec();
@@ -290,7 +340,10 @@ impl Store {
         let rows = self.sealed(batch)?;
         let (done, answer) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(StoreError::Stopped)?;
-        queue.send(Job { rows, done }).await.map_err(|_| StoreError::Stopped)?;
+        queue
+            .send(Job { rows, done })
+            .await
+            .map_err(|_| StoreError::Stopped)?;
         answer.await.map_err(|_| StoreError::Stopped)?
     }
 
@@ -300,14 +353,20 @@ impl Store {
             let place = row_key(write.table, &write.key);
             let row = match write.value.take() {
                 None => None,
-                Some(mut value) if write.table == Table::Object => Some(std::mem::take(&mut *value)),
+                Some(mut value) if write.table == Table::Object => {
+                    Some(std::mem::take(&mut *value))
+                }
                 Some(value) => {
                     let mut nonce = [0; 24];
                     getrandom::fill(&mut nonce).map_err(|_| StoreError::Randomness)?;
                     Some(self.rows.seal(write.table as u8, &write.key, &value, nonce))
                 }
             };
-            if let Some(length) = row.as_ref().map(Vec::len).filter(|length| *length > MAX_ROW) {
+            if let Some(length) = row
+                .as_ref()
+                .map(Vec::len)
+                .filter(|length| *length > MAX_ROW)
+            {
                 return Err(StoreError::TooLarge(length));
             }
             out.push((place, row));
@@ -315,36 +374,64 @@ impl Store {
         Ok(out)
     }
 
-    fn opened(&self, table: Table, key: &[u8], stored: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    fn opened(
+        &self,
+        table: Table,
+        key: &[u8],
+        stored: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let packed;
         let row = match stored.split_first() {
             Some((&HERE, row)) => row,
             Some((&PACKED, place)) => {
                 let place = Place::from_bytes(place).ok_or(StoreError::Damaged(table))?;
-                packed = self.packs.read(place).map_err(|source| self.io("read its packs", source))?.ok_or(StoreError::Damaged(table))?;
+                packed = self
+                    .packs
+                    .read(place)
+                    .map_err(|source| self.io("read its packs", source))?
+                    .ok_or(StoreError::Damaged(table))?;
                 &packed
             }
             _ => return Err(StoreError::Damaged(table)),
         };
         if table == Table::Object {
             let proven = key.ends_with(seal::address(row).as_bytes());
-            return if proven { Ok(Zeroizing::new(row.to_vec())) } else { Err(StoreError::Damaged(table)) };
+            return if proven {
+                Ok(Zeroizing::new(row.to_vec()))
+            } else {
+                Err(StoreError::Damaged(table))
+            };
         }
-        self.rows.open(table as u8, key, row).map_err(|_| StoreError::Damaged(table))
+        self.rows
+            .open(table as u8, key, row)
+            .map_err(|_| StoreError::Damaged(table))
     }
 
     /// Checks the schema and counts this start.
     fn start_counted(&mut self, disk: &mut Disk) -> Result<(), StoreError> {
-        let number = |bytes: &[u8]| <[u8; 8]>::try_from(bytes).map(u64::from_be_bytes).map_err(|_| StoreError::Damaged(Table::Meta));
+        let number = |bytes: &[u8]| {
+            <[u8; 8]>::try_from(bytes)
+                .map(u64::from_be_bytes)
+                .map_err(|_| StoreError::Damaged(Table::Meta))
+        };
         if let Some(found) = self.get(Table::Meta, b"schema")? {
             let found = u32::try_from(number(&found)?).unwrap_or(u32::MAX);
             if found > SCHEMA {
-                return Err(StoreError::Newer { path: self.path.clone(), found });
+                return Err(StoreError::Newer {
+                    path: self.path.clone(),
+                    found,
+                });
             }
         }
-        self.boot = 1 + self.get(Table::Meta, b"boot")?.map_or(Ok(0), |b| number(&b))?;
+        self.boot = 1 + self
+            .get(Table::Meta, b"boot")?
+            .map_or(Ok(0), |b| number(&b))?;
         let mut batch = Batch::default();
-        batch.put(Table::Meta, b"schema", u64::from(SCHEMA).to_be_bytes().to_vec());
+        batch.put(
+            Table::Meta,
+            b"schema",
+            u64::from(SCHEMA).to_be_bytes().to_vec(),
+        );
         batch.put(Table::Meta, b"boot", self.boot.to_be_bytes().to_vec());
         disk.write(&self.db, [self.sealed(batch)?])
     }
@@ -352,7 +439,10 @@ impl Store {
     /// Moves the rows that are in packs into new ones when less than half of what the packs hold is pointed to, and removes the old ones. A crash at any point leaves either
     /// place whole.
     fn compact(&self, disk: &mut Disk) -> Result<(), StoreError> {
-        let sizes = self.packs.sizes().map_err(|source| self.io("list its packs", source))?;
+        let sizes = self
+            .packs
+            .sizes()
+            .map_err(|source| self.io("list its packs", source))?;
         let total: u64 = sizes.iter().map(|(_, size)| size).sum();
         if total < COMPACT_FROM {
             return Ok(());
@@ -360,17 +450,27 @@ impl Store {
         let mut live = Vec::new();
         for row in self.db.iter() {
             let (key, stored) = row.map_err(|source| self.database("read", source))?;
-            if let Some(place) = stored.split_first().filter(|(kind, _)| **kind == PACKED).and_then(|(_, place)| Place::from_bytes(place)) {
+            if let Some(place) = stored
+                .split_first()
+                .filter(|(kind, _)| **kind == PACKED)
+                .and_then(|(_, place)| Place::from_bytes(place))
+            {
                 live.push((key, place));
             }
         }
         if live.iter().map(|(_, place)| place.length()).sum::<u64>() * 2 > total {
             return Ok(());
         }
-        disk.packs.begin_next().map_err(|source| self.io("begin a pack", source))?;
+        disk.packs
+            .begin_next()
+            .map_err(|source| self.io("begin a pack", source))?;
         let (mut rows, mut held): (Vec<Row>, usize) = (Vec::new(), 0);
         for (key, place) in live {
-            if let Some(row) = self.packs.read(place).map_err(|source| self.io("read its packs", source))? {
+            if let Some(row) = self
+                .packs
+                .read(place)
+                .map_err(|source| self.io("read its packs", source))?
+            {
                 held += row.len();
                 rows.push((key.to_vec(), Some(row)));
             }
@@ -380,15 +480,26 @@ impl Store {
             }
         }
         disk.write(&self.db, [rows])?;
-        sizes.iter().try_for_each(|(number, _)| self.packs.remove(*number)).map_err(|source| self.io("remove an old pack", source))
+        sizes
+            .iter()
+            .try_for_each(|(number, _)| self.packs.remove(*number))
+            .map_err(|source| self.io("remove an old pack", source))
     }
 
     fn io(&self, step: &'static str, source: io::Error) -> StoreError {
-        StoreError::Io { path: self.path.clone(), step, source }
+        StoreError::Io {
+            path: self.path.clone(),
+            step,
+            source,
+        }
     }
 
     fn database(&self, step: &'static str, source: sled::Error) -> StoreError {
-        StoreError::Database { path: self.path.clone(), step, source }
+        StoreError::Database {
+            path: self.path.clone(),
+            step,
+            source,
+        }
     }
 
     /// True once a write has failed.
@@ -416,24 +527,47 @@ fn row_key(table: Table, key: &[u8]) -> Vec<u8> {
 
 /// Takes the store for this process. The file says which one, for the error of the next.
 fn lock(dir: &Path) -> Result<File, StoreError> {
-    let io = |source| StoreError::Io { path: dir.to_path_buf(), step: "lock", source };
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock")).map_err(io)?;
+    let io = |source| StoreError::Io {
+        path: dir.to_path_buf(),
+        step: "lock",
+        source,
+    };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(dir.join("lock"))
+        .map_err(io)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             (&file).take(16).read_to_string(&mut text).ok();
-            return Err(StoreError::InUse { path: dir.to_path_buf(), pid: text.trim().parse().ok() });
+            return Err(StoreError::InUse {
+                path: dir.to_path_buf(),
+                pid: text.trim().parse().ok(),
+            });
         }
         Err(TryLockError::Error(e)) => return Err(io(e)),
     }
-    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(io)?;
     Ok(file)
 }
 
 /// Opens sled. A `snap.*` file only speeds its recovery up; when one is damaged, it is put aside and everything is read from the log itself.
 fn open_database(dir: &Path) -> Result<sled::Db, StoreError> {
-    let open = || sled::Config::new().path(dir).cache_capacity(CACHE).flush_every_ms(None).mode(sled::Mode::HighThroughput).open();
+    let open = || {
+        sled::Config::new()
+            .path(dir)
+            .cache_capacity(CACHE)
+            .flush_every_ms(None)
+            .mode(sled::Mode::HighThroughput)
+            .open()
+    };
     let result = match open() {
         Err(sled::Error::Corruption { .. }) if put_snapshots_aside(dir) => {
             tracing::warn!(store = %dir.display(), "a snapshot of the database was damaged; it was put aside and the log is read from its beginning");
@@ -442,18 +576,39 @@ fn open_database(dir: &Path) -> Result<sled::Db, StoreError> {
         other => other,
     };
     result.map_err(|e| match e {
-        sled::Error::Io(ref io) if io.to_string().contains("could not acquire lock") => StoreError::InUse { path: dir.to_path_buf(), pid: None },
-        source => StoreError::Database { path: dir.to_path_buf(), step: "open", source },
+        sled::Error::Io(ref io) if io.to_string().contains("could not acquire lock") => {
+            StoreError::InUse {
+                path: dir.to_path_buf(),
+                pid: None,
+            }
+        }
+        source => StoreError::Database {
+            path: dir.to_path_buf(),
+            step: "open",
+            source,
+        },
     })
 }
 
 /// True when there was one to put aside.
 fn put_snapshots_aside(dir: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(dir) else { return false };
-    let snapshots: Vec<PathBuf> =
-        entries.flatten().map(|e| e.path()).filter(|p| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("snap."))).collect();
+    let Ok(entries) = fs::read_dir(dir) else {
+        return false;
+    };
+    let snapshots: Vec<PathBuf> = entries
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| {
+            p.file_name()
+                .and_then(|n| n.to_str())
+                .is_some_and(|n| n.starts_with("snap."))
+        })
+        .collect();
     let aside = |path: &PathBuf| {
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         fs::rename(path, dir.join(format!("damaged-{name}"))).is_ok()
     };
     !snapshots.is_empty() && snapshots.iter().all(aside)
@@ -468,22 +623,51 @@ struct Disk {
 
 impl Disk {
     fn open(dir: &Path, packs: &Packs) -> Result<Disk, StoreError> {
-        let io = |step| move |source| StoreError::Io { path: dir.to_path_buf(), step, source };
+        let io = |step| {
+            move |source| StoreError::Io {
+                path: dir.to_path_buf(),
+                step,
+                source,
+            }
+        };
         // The names of files that were just made are on the disk only after their directories are.
-        for made in [Some(dir), dir.parent().filter(|p| !p.as_os_str().is_empty())].into_iter().flatten() {
-            File::open(made).and_then(|d| d.sync_all()).map_err(io("sync its directory"))?;
+        for made in [
+            Some(dir),
+            dir.parent().filter(|p| !p.as_os_str().is_empty()),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            File::open(made)
+                .and_then(|d| d.sync_all())
+                .map_err(io("sync its directory"))?;
         }
         let file = File::open(dir.join("db")).map_err(io("open its file"))?;
         let packs = Appender::open(packs).map_err(io("open its packs"))?;
-        Ok(Disk { path: dir.to_path_buf(), file, packs })
+        Ok(Disk {
+            path: dir.to_path_buf(),
+            file,
+            packs,
+        })
     }
 
     /// Writes batches, each whole or not at all, and returns when the disk has all of them: large rows first, then what points to them.
-    fn write(&mut self, db: &sled::Db, batches: impl IntoIterator<Item = Vec<Row>>) -> Result<(), StoreError> {
-        let batches = batches.into_iter().map(|rows| self.place(rows)).collect::<Result<Vec<_>, _>>().map_err(|e| self.io("write its packs", e))?;
-        self.packs.sync().map_err(|e| self.io("sync its packs", e))?;
+    fn write(
+        &mut self,
+        db: &sled::Db,
+        batches: impl IntoIterator<Item = Vec<Row>>,
+    ) -> Result<(), StoreError> {
+        let batches = batches
+            .into_iter()
+            .map(|rows| self.place(rows))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| self.io("write its packs", e))?;
+        self.packs
+            .sync()
+            .map_err(|e| self.io("sync its packs", e))?;
         for batch in batches {
-            db.apply_batch(batch).map_err(|e| self.database("write", e))?;
+            db.apply_batch(batch)
+                .map_err(|e| self.database("write", e))?;
         }
         db.flush().map_err(|e| self.database("flush", e))?;
         self.file.sync_data().map_err(|e| self.io("sync", e))
@@ -494,19 +678,32 @@ impl Disk {
         for (key, row) in rows {
             match row {
                 None => batch.remove(key),
-                Some(row) if row.len() <= INLINE => batch.insert(key, [&[HERE], row.as_slice()].concat()),
-                Some(row) => batch.insert(key, [&[PACKED], &self.packs.append(&row)?.to_bytes()[..]].concat()),
+                Some(row) if row.len() <= INLINE => {
+                    batch.insert(key, [&[HERE], row.as_slice()].concat())
+                }
+                Some(row) => batch.insert(
+                    key,
+                    [&[PACKED], &self.packs.append(&row)?.to_bytes()[..]].concat(),
+                ),
             }
         }
         Ok(batch)
     }
 
     fn io(&self, step: &'static str, source: io::Error) -> StoreError {
-        StoreError::Io { path: self.path.clone(), step, source }
+        StoreError::Io {
+            path: self.path.clone(),
+            step,
+            source,
+        }
     }
 
     fn database(&self, step: &'static str, source: sled::Error) -> StoreError {
-        StoreError::Database { path: self.path.clone(), step, source }
+        StoreError::Database {
+            path: self.path.clone(),
+            step,
+            source,
+        }
     }
 }
 
@@ -518,19 +715,31 @@ fn write_jobs(mut jobs: mpsc::Receiver<Job>, db: &sled::Db, disk: &mut Disk, sto
             let Ok(next) = jobs.try_recv() else { break };
             group.push(next);
         }
-        let (rows, answers): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.rows, job.done)).unzip();
-        let result = if stopped.load(Ordering::Acquire) { Err(StoreError::Stopped) } else { disk.write(db, rows) };
+        let (rows, answers): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|job| (job.rows, job.done)).unzip();
+        let result = if stopped.load(Ordering::Acquire) {
+            Err(StoreError::Stopped)
+        } else {
+            disk.write(db, rows)
+        };
         if let Err(e) = &result {
             stopped.store(true, Ordering::Release);
             if !matches!(e, StoreError::Stopped) {
-                tracing::error!(error = e as &dyn std::error::Error, "a write failed; the store takes no more until the agent starts again");
+                tracing::error!(
+                    error = e as &dyn std::error::Error,
+                    "a write failed; the store takes no more until the agent starts again"
+                );
             }
         }
         let failed = result.is_err();
         // The first waiter gets the cause, the others that writing has stopped.
         let mut result = Some(result);
         for done in answers {
-            let answer = if failed { result.take().unwrap_or(Err(StoreError::Stopped)) } else { Ok(()) };
+            let answer = if failed {
+                result.take().unwrap_or(Err(StoreError::Stopped))
+            } else {
+                Ok(())
+            };
             done.send(answer).ok();
         }
     }
@@ -553,7 +762,8 @@ pub(crate) mod testing {
     /// A store in a directory of its own, which lives as long as the first value.
     pub fn scratch_store() -> (tempfile::TempDir, Arc<Store>) {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let store = Store::open(&dir.path().join("store"), scratch_key()).expect("a new store opens");
+        let store =
+            Store::open(&dir.path().join("store"), scratch_key()).expect("a new store opens");
         (dir, store)
     }
 }
@@ -577,13 +787,29 @@ mod tests {
     async fn rows_come_back_after_reopening_and_starts_are_counted() {
         let (dir, store) = scratch_store();
         assert_eq!(store.boot(), 1);
-        store.commit(one(Table::Vault, b"k1", b"value")).await.unwrap();
-        store.commit(one(Table::Object, &address(b"object"), b"object")).await.unwrap();
+        store
+            .commit(one(Table::Vault, b"k1", b"value"))
+            .await
+            .unwrap();
+        store
+            .commit(one(Table::Object, &address(b"object"), b"object"))
+            .await
+            .unwrap();
         drop(store);
         let store = Store::open(&dir.path().join("store"), scratch_key()).unwrap();
         assert_eq!(store.boot(), 2);
-        assert_eq!(store.get(Table::Vault, b"k1").unwrap().unwrap().as_slice(), b"value");
-        assert_eq!(store.get(Table::Object, &address(b"object")).unwrap().unwrap().as_slice(), b"object");
+        assert_eq!(
+            store.get(Table::Vault, b"k1").unwrap().unwrap().as_slice(),
+            b"value"
+        );
+        assert_eq!(
+            store
+                .get(Table::Object, &address(b"object"))
+                .unwrap()
+                .unwrap()
+                .as_slice(),
+            b"object"
+        );
         assert_eq!(store.scan(Table::Vault, b"k").count(), 1);
         let mut batch = Batch::default();
         batch.remove(Table::Vault, b"k1");
@@ -595,25 +821,40 @@ mod tests {
     fn a_second_agent_on_one_store_is_told_so() {
         let (dir, _store) = scratch_store();
         let second = Store::open(&dir.path().join("store"), scratch_key());
-        assert!(matches!(second, Err(StoreError::InUse { pid: Some(pid), .. }) if pid == std::process::id()), "{:?}", second.err());
+        assert!(
+            matches!(second, Err(StoreError::InUse { pid: Some(pid), .. }) if pid == std::process::id()),
+            "{:?}",
+            second.err()
+        );
     }
 
     #[tokio::test]
     async fn a_flipped_byte_in_a_row_of_any_sealed_table_is_an_error() {
         use Table::{Access, Audit, Commit, Epoch, Floor, Held, Jwks, Meta, Op, Peer, Vault, Wrap};
         let (_dir, store) = scratch_store();
-        for table in [Meta, Floor, Vault, Epoch, Op, Wrap, Commit, Peer, Access, Jwks, Audit, Held] {
-            store.commit(one(table, b"key", b"some value")).await.unwrap();
+        for table in [
+            Meta, Floor, Vault, Epoch, Op, Wrap, Commit, Peer, Access, Jwks, Audit, Held,
+        ] {
+            store
+                .commit(one(table, b"key", b"some value"))
+                .await
+                .unwrap();
             let place = row_key(table, b"key");
             let row = store.db.get(&place).unwrap().unwrap();
             for at in 0..row.len() {
                 let mut changed = row.to_vec();
                 changed[at] ^= 0x40;
                 store.db.insert(&place, changed).unwrap();
-                assert!(matches!(store.get(table, b"key"), Err(StoreError::Damaged(t)) if t == table), "byte {at} of {table:?}");
+                assert!(
+                    matches!(store.get(table, b"key"), Err(StoreError::Damaged(t)) if t == table),
+                    "byte {at} of {table:?}"
+                );
             }
             store.db.insert(row_key(table, b"other"), row).unwrap();
-            assert!(store.get(table, b"other").is_err(), "a row of {table:?} in another place");
+            assert!(
+                store.get(table, b"other").is_err(),
+                "a row of {table:?} in another place"
+            );
         }
     }
 
@@ -621,7 +862,11 @@ mod tests {
     async fn a_flipped_byte_in_a_large_row_or_in_an_object_of_any_size_is_an_error() {
         let (dir, store) = scratch_store();
         let (small, large) = (vec![1; 300], vec![2; 9_000]);
-        for (table, key, value) in [(Table::Access, b"key".to_vec(), &large), (Table::Object, address(&large), &large), (Table::Object, address(&small), &small)] {
+        for (table, key, value) in [
+            (Table::Access, b"key".to_vec(), &large),
+            (Table::Object, address(&large), &large),
+            (Table::Object, address(&small), &small),
+        ] {
             store.commit(one(table, &key, value)).await.unwrap();
             let place = row_key(table, &key);
             let row = store.db.get(&place).unwrap().unwrap();
@@ -629,10 +874,16 @@ mod tests {
                 let mut changed = row.to_vec();
                 changed[at] ^= 1;
                 store.db.insert(&place, changed).unwrap();
-                assert!(matches!(store.get(table, &key), Err(StoreError::Damaged(t)) if t == table), "byte {at} of {table:?}");
+                assert!(
+                    matches!(store.get(table, &key), Err(StoreError::Damaged(t)) if t == table),
+                    "byte {at} of {table:?}"
+                );
             }
             store.db.insert(&place, row).unwrap();
-            assert_eq!(store.get(table, &key).unwrap().unwrap().as_slice(), value.as_slice());
+            assert_eq!(
+                store.get(table, &key).unwrap().unwrap().as_slice(),
+                value.as_slice()
+            );
         }
         let pack = dir.path().join("store/packs/0.pack");
         let good = fs::read(&pack).unwrap();
@@ -640,14 +891,26 @@ mod tests {
             let mut changed = good.clone();
             changed[at] ^= 1;
             fs::write(&pack, changed).unwrap();
-            assert!(store.get(Table::Access, b"key").is_err() || store.get(Table::Object, &address(&large)).is_err(), "byte {at} of the pack");
+            assert!(
+                store.get(Table::Access, b"key").is_err()
+                    || store.get(Table::Object, &address(&large)).is_err(),
+                "byte {at} of the pack"
+            );
         }
     }
 
     #[tokio::test]
     async fn sled_never_makes_a_file_that_it_does_not_sync() {
         let (dir, store) = scratch_store();
-        for size in [200, INLINE - 100, INLINE, INLINE + 1, 20_000, 66_000, 131_072] {
+        for size in [
+            200,
+            INLINE - 100,
+            INLINE,
+            INLINE + 1,
+            20_000,
+            66_000,
+            131_072,
+        ] {
             for n in 0..40u8 {
                 // Neighbours in one page: the worst case for its size.
                 let object = vec![n; size];
@@ -664,30 +927,61 @@ mod tests {
     async fn large_rows_that_were_overwritten_give_their_space_back_at_the_next_start() {
         let (dir, store) = scratch_store();
         let row = |n: u8| vec![n; 1 << 20];
-        store.commit(one(Table::Op, b"stays", &row(0))).await.unwrap();
+        store
+            .commit(one(Table::Op, b"stays", &row(0)))
+            .await
+            .unwrap();
         for n in 0..70u8 {
-            store.commit(one(Table::Access, b"set", &row(n))).await.unwrap();
+            store
+                .commit(one(Table::Access, b"set", &row(n)))
+                .await
+                .unwrap();
         }
-        let size = |store: &Store| store.packs.sizes().unwrap().iter().map(|(_, size)| size).sum::<u64>();
+        let size = |store: &Store| {
+            store
+                .packs
+                .sizes()
+                .unwrap()
+                .iter()
+                .map(|(_, size)| size)
+                .sum::<u64>()
+        };
         assert!(size(&store) > 70 << 20);
         drop(store);
         for _ in 0..2 {
             let store = Store::open(&dir.path().join("store"), scratch_key()).unwrap();
             assert!(size(&store) < 3 << 20, "{} bytes", size(&store));
-            assert_eq!(store.get(Table::Access, b"set").unwrap().unwrap().as_slice(), row(69).as_slice());
-            assert_eq!(store.get(Table::Op, b"stays").unwrap().unwrap().as_slice(), row(0).as_slice());
+            assert_eq!(
+                store
+                    .get(Table::Access, b"set")
+                    .unwrap()
+                    .unwrap()
+                    .as_slice(),
+                row(69).as_slice()
+            );
+            assert_eq!(
+                store.get(Table::Op, b"stays").unwrap().unwrap().as_slice(),
+                row(0).as_slice()
+            );
         }
     }
 
     #[tokio::test]
     async fn a_damaged_snapshot_of_the_database_costs_nothing() {
         let (dir, store) = scratch_store();
-        store.commit(one(Table::Peer, b"p", b"value")).await.unwrap();
+        store
+            .commit(one(Table::Peer, b"p", b"value"))
+            .await
+            .unwrap();
         drop(store);
         let path = dir.path().join("store");
         drop(Store::open(&path, scratch_key()).unwrap());
         let is_snapshot = |e: &fs::DirEntry| e.file_name().to_string_lossy().starts_with("snap.");
-        let snapshots: Vec<_> = fs::read_dir(&path).unwrap().flatten().filter(is_snapshot).collect();
+        let snapshots: Vec<_> = fs::read_dir(&path)
+            .unwrap()
+            .flatten()
+            .filter(is_snapshot)
+            .collect();
         assert!(!snapshots.is_empty());
         for snapshot in snapshots {
             let mut bytes = fs::read(snapshot.path()).unwrap();
@@ -696,7 +990,10 @@ mod tests {
         }
         let store = Store::open(&path, scratch_key()).unwrap();
         assert_eq!(store.boot(), 3);
-        assert_eq!(store.get(Table::Peer, b"p").unwrap().unwrap().as_slice(), b"value");
+        assert_eq!(
+            store.get(Table::Peer, b"p").unwrap().unwrap().as_slice(),
+            b"value"
+        );
     }
 
     #[tokio::test]
@@ -705,7 +1002,10 @@ mod tests {
         store.belongs_to("polykey-0", false).await.unwrap();
         store.belongs_to("polykey-0", false).await.unwrap();
         let other = store.belongs_to("polykey-1", false).await.unwrap_err();
-        assert!(matches!(&other, StoreError::OtherPod { made_by, .. } if made_by == "polykey-0"), "{other}");
+        assert!(
+            matches!(&other, StoreError::OtherPod { made_by, .. } if made_by == "polykey-0"),
+            "{other}"
+        );
         store.belongs_to("polykey-1", true).await.unwrap();
         assert!(store.belongs_to("polykey-0", false).await.is_err());
     }
@@ -713,24 +1013,43 @@ mod tests {
     #[tokio::test]
     async fn a_store_of_a_newer_version_is_left_alone() {
         let (dir, store) = scratch_store();
-        store.commit(one(Table::Meta, b"schema", &u64::from(SCHEMA + 1).to_be_bytes())).await.unwrap();
+        store
+            .commit(one(
+                Table::Meta,
+                b"schema",
+                &u64::from(SCHEMA + 1).to_be_bytes(),
+            ))
+            .await
+            .unwrap();
         drop(store);
-        let refused = Store::open(&dir.path().join("store"), scratch_key()).err().unwrap();
-        assert!(matches!(refused, StoreError::Newer { found, .. } if found == SCHEMA + 1), "{refused}");
+        let refused = Store::open(&dir.path().join("store"), scratch_key())
+            .err()
+            .unwrap();
+        assert!(
+            matches!(refused, StoreError::Newer { found, .. } if found == SCHEMA + 1),
+            "{refused}"
+        );
     }
 
     #[tokio::test]
     async fn nothing_that_was_written_is_readable_in_the_files() {
         let (dir, store) = scratch_store();
         for i in 0..50u8 {
-            store.commit(one(Table::Vault, &[i], b"planted-vault-name")).await.unwrap();
+            store
+                .commit(one(Table::Vault, &[i], b"planted-vault-name"))
+                .await
+                .unwrap();
         }
         drop(store);
         for entry in std::fs::read_dir(dir.path().join("store")).unwrap() {
             let path = entry.unwrap().path();
             if path.is_file() {
                 let bytes = std::fs::read(&path).unwrap();
-                assert!(!bytes.windows(18).any(|w| w == b"planted-vault-name"), "{}", path.display());
+                assert!(
+                    !bytes.windows(18).any(|w| w == b"planted-vault-name"),
+                    "{}",
+                    path.display()
+                );
             }
         }
     }

@@ -25,7 +25,9 @@ fn config(dir: &Path) -> Config {
 }
 
 async fn status(dir: &Path) -> Status {
-    let mut connection = polykey_client::unix::connect(&config(dir).socket).await.unwrap();
+    let mut connection = polykey_client::unix::connect(&config(dir).socket)
+        .await
+        .unwrap();
     connection.get("/v1/status").await.unwrap()
 }
 
@@ -57,10 +59,19 @@ async fn a_second_agent_is_refused_and_the_first_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let agent = Agent::start(config(dir.path())).await.unwrap();
     let same_socket = Agent::start(config(dir.path())).await.err().unwrap();
-    assert!(matches!(same_socket, AgentError::Socket(SocketError::Taken(_))), "{same_socket}");
-    let other_socket = Config { socket: dir.path().join("other.sock"), ..config(dir.path()) };
+    assert!(
+        matches!(same_socket, AgentError::Socket(SocketError::Taken(_))),
+        "{same_socket}"
+    );
+    let other_socket = Config {
+        socket: dir.path().join("other.sock"),
+        ..config(dir.path())
+    };
     let same_store = Agent::start(other_socket).await.err().unwrap();
-    assert!(matches!(same_store, AgentError::Store(StoreError::InUse { .. })), "{same_store}");
+    assert!(
+        matches!(same_store, AgentError::Store(StoreError::InUse { .. })),
+        "{same_store}"
+    );
     assert_eq!(status(dir.path()).await.boot, 1);
     agent.stop().await;
 }
@@ -68,23 +79,54 @@ async fn a_second_agent_is_refused_and_the_first_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_an_identity_or_with_another_key_nothing_starts() {
     let dir = tempfile::tempdir().unwrap();
-    let missing = Agent::start(Config { init: false, ..config(dir.path()) }).await.err().unwrap();
-    assert!(matches!(missing, AgentError::Identity(IdentityError::Missing(_))), "{missing}");
+    let missing = Agent::start(Config {
+        init: false,
+        ..config(dir.path())
+    })
+    .await
+    .err()
+    .unwrap();
+    assert!(
+        matches!(missing, AgentError::Identity(IdentityError::Missing(_))),
+        "{missing}"
+    );
     Agent::start(config(dir.path())).await.unwrap().stop().await;
-    let wrong = Config { unlock: Unlock::KeyFile(Zeroizing::new(vec![8; 32])), ..config(dir.path()) };
+    let wrong = Config {
+        unlock: Unlock::KeyFile(Zeroizing::new(vec![8; 32])),
+        ..config(dir.path())
+    };
     let wrong = Agent::start(wrong).await.err().unwrap();
-    assert!(matches!(wrong, AgentError::Identity(IdentityError::Unlock(_))), "{wrong}");
-    assert!(!dir.path().join("run/agent.sock").exists(), "the socket is taken down again");
+    assert!(
+        matches!(wrong, AgentError::Identity(IdentityError::Unlock(_))),
+        "{wrong}"
+    );
+    assert!(
+        !dir.path().join("run/agent.sock").exists(),
+        "the socket is taken down again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_of_another_pod_is_refused_until_it_is_moved() {
     let dir = tempfile::tempdir().unwrap();
-    let pod = |name: &str| Config { pod_name: Some(name.into()), ..config(dir.path()) };
+    let pod = |name: &str| Config {
+        pod_name: Some(name.into()),
+        ..config(dir.path())
+    };
     Agent::start(pod("polykey-0")).await.unwrap().stop().await;
     let refused = Agent::start(pod("polykey-1")).await.err().unwrap();
-    assert!(matches!(refused, AgentError::Store(StoreError::OtherPod { .. })), "{refused}");
-    Agent::start(Config { move_here: true, ..pod("polykey-1") }).await.unwrap().stop().await;
+    assert!(
+        matches!(refused, AgentError::Store(StoreError::OtherPod { .. })),
+        "{refused}"
+    );
+    Agent::start(Config {
+        move_here: true,
+        ..pod("polykey-1")
+    })
+    .await
+    .unwrap()
+    .stop()
+    .await;
     Agent::start(pod("polykey-1")).await.unwrap().stop().await;
 }
 
@@ -93,18 +135,44 @@ async fn a_vault_that_is_shared_arrives_over_quic_and_so_does_every_change() {
     let (a_dir, b_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let a = Agent::start(config(a_dir.path())).await.unwrap();
     let b = Agent::start(config(b_dir.path())).await.unwrap();
-    let put = |value: &[u8]| vec![Edit::Put { path: "db/password".into(), mode: 0o444, value: Zeroizing::new(value.to_vec()) }];
+    let put = |value: &[u8]| {
+        vec![Edit::Put {
+            path: "db/password".into(),
+            mode: 0o444,
+            value: Zeroizing::new(value.to_vec()),
+        }]
+    };
     let vault = a.services.vaults.create("app").await.unwrap();
-    a.services.vaults.edit(&vault, put(b"first"), None).await.unwrap();
-    a.services.vaults.grant(&vault, b.services.about.node, Role::Reader, None, None).await.unwrap();
+    a.services
+        .vaults
+        .edit(&vault, put(b"first"), None)
+        .await
+        .unwrap();
+    a.services
+        .vaults
+        .grant(&vault, b.services.about.node, Role::Reader, None, None)
+        .await
+        .unwrap();
     let address = a.services.peers.local_addr().unwrap().to_string();
-    b.services.peers.add(a.services.about.node, Some(&address)).await.unwrap();
+    b.services
+        .peers
+        .add(a.services.about.node, Some(&address))
+        .await
+        .unwrap();
     let reads = |value: &'static [u8]| {
         let vaults = b.services.vaults.clone();
-        async move || vaults.get(&vault, "db/password", None).is_ok_and(|(found, _)| found.as_slice() == value)
+        async move || {
+            vaults
+                .get(&vault, "db/password", None)
+                .is_ok_and(|(found, _)| found.as_slice() == value)
+        }
     };
     eventually(reads(b"first")).await;
-    a.services.vaults.edit(&vault, put(b"second"), None).await.unwrap();
+    a.services
+        .vaults
+        .edit(&vault, put(b"second"), None)
+        .await
+        .unwrap();
     eventually(reads(b"second")).await;
     b.stop().await;
     a.stop().await;
@@ -115,14 +183,28 @@ async fn what_was_asked_over_the_socket_is_in_the_audit() {
     let dir = tempfile::tempdir().unwrap();
     let agent = Agent::start(config(dir.path())).await.unwrap();
     let node = agent.services.about.node;
-    let mut connection = polykey_client::unix::connect(&config(dir.path()).socket).await.unwrap();
-    let peer = polykey_client::api::PeerRequest { node: RootKey::from_seed(&[9; 32]).node_id(), address: None };
-    let _: serde_json::Value = connection.call(hyper::Method::POST, "/v1/peers", &peer).await.unwrap();
+    let mut connection = polykey_client::unix::connect(&config(dir.path()).socket)
+        .await
+        .unwrap();
+    let peer = polykey_client::api::PeerRequest {
+        node: RootKey::from_seed(&[9; 32]).node_id(),
+        address: None,
+    };
+    let _: serde_json::Value = connection
+        .call(hyper::Method::POST, "/v1/peers", &peer)
+        .await
+        .unwrap();
     assert_eq!(agent.audit().head().entries, 1);
     drop(connection);
     agent.stop().await;
     let opened = identity::open(&config(dir.path()).node_path, &Secret::KeyFile(&[7; 32])).unwrap();
     let mut seen = Vec::new();
-    crate::audit::verify(&identity::audit_dir(&config(dir.path()).node_path), &opened.rows, &node, |e| seen.push(e.subject.detail.clone())).unwrap();
+    crate::audit::verify(
+        &identity::audit_dir(&config(dir.path()).node_path),
+        &opened.rows,
+        &node,
+        |e| seen.push(e.subject.detail.clone()),
+    )
+    .unwrap();
     assert_eq!(seen, [format!("{} added", peer.node)]);
 }

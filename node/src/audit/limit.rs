@@ -36,7 +36,9 @@ struct Counted {
 impl Limit {
     /// True when it was only counted, and is not to be written.
     pub fn counts(&mut self, happened: &Happened, now: Instant) -> bool {
-        let Outcome::Refused { reason, count } = &happened.outcome else { return false };
+        let Outcome::Refused { reason, count } = &happened.outcome else {
+            return false;
+        };
         let key = Key {
             kind: happened.kind as u8,
             actor: happened.actor.clone(),
@@ -49,11 +51,22 @@ impl Limit {
             return true;
         }
         if self.kinds.len() >= MAX_KINDS {
-            let others = self.others.get_or_insert_with(|| Counted { first: others(happened.kind), since: now, more: 0 });
+            let others = self.others.get_or_insert_with(|| Counted {
+                first: others(happened.kind),
+                since: now,
+                more: 0,
+            });
             others.more = others.more.saturating_add(*count);
             return true;
         }
-        self.kinds.insert(key, Counted { first: happened.clone(), since: now, more: 0 });
+        self.kinds.insert(
+            key,
+            Counted {
+                first: happened.clone(),
+                since: now,
+                more: 0,
+            },
+        );
         false
     }
 
@@ -68,9 +81,17 @@ impl Limit {
     }
 
     fn take(&mut self, is_due: impl Fn(&Counted) -> bool) -> Vec<Happened> {
-        let kinds = self.kinds.extract_if(|_, counted| is_due(counted)).map(|(_, counted)| counted);
-        let due: Vec<Counted> = kinds.chain(self.others.take_if(|counted| is_due(counted))).collect();
-        due.into_iter().filter(|counted| counted.more > 0).map(Counted::told).collect()
+        let kinds = self
+            .kinds
+            .extract_if(|_, counted| is_due(counted))
+            .map(|(_, counted)| counted);
+        let due: Vec<Counted> = kinds
+            .chain(self.others.take_if(|counted| is_due(counted)))
+            .collect();
+        due.into_iter()
+            .filter(|counted| counted.more > 0)
+            .map(Counted::told)
+            .collect()
     }
 }
 
@@ -85,8 +106,20 @@ impl Counted {
 }
 
 fn others(kind: Kind) -> Happened {
-    let subject = Subject { vault: None, path: None, detail: "more kinds of refusal than are told apart".into() };
-    Happened { kind, actor: "others".into(), subject, outcome: Outcome::Refused { reason: "Various".into(), count: 0 } }
+    let subject = Subject {
+        vault: None,
+        path: None,
+        detail: "more kinds of refusal than are told apart".into(),
+    };
+    Happened {
+        kind,
+        actor: "others".into(),
+        subject,
+        outcome: Outcome::Refused {
+            reason: "Various".into(),
+            count: 0,
+        },
+    }
 }
 
 #[cfg(test)]
@@ -94,12 +127,26 @@ mod tests {
     use super::*;
 
     fn refusal(actor: &str) -> Happened {
-        let subject = Subject { vault: None, path: None, detail: "app".into() };
-        Happened { kind: Kind::Read, actor: actor.into(), subject, outcome: Outcome::Refused { reason: "PathNotAllowed".into(), count: 1 } }
+        let subject = Subject {
+            vault: None,
+            path: None,
+            detail: "app".into(),
+        };
+        Happened {
+            kind: Kind::Read,
+            actor: actor.into(),
+            subject,
+            outcome: Outcome::Refused {
+                reason: "PathNotAllowed".into(),
+                count: 1,
+            },
+        }
     }
 
     fn count(happened: &Happened) -> u64 {
-        let Outcome::Refused { count, .. } = happened.outcome else { panic!("a refusal") };
+        let Outcome::Refused { count, .. } = happened.outcome else {
+            panic!("a refusal")
+        };
         count
     }
 
@@ -110,26 +157,41 @@ mod tests {
         for _ in 0..41 {
             assert!(limit.counts(&refusal("a"), start));
         }
-        assert!(!limit.counts(&refusal("b"), start), "another workload is another kind");
+        assert!(
+            !limit.counts(&refusal("b"), start),
+            "another workload is another kind"
+        );
         assert!(limit.due(start + Duration::from_secs(59)).is_empty());
         let due = limit.due(start + WINDOW);
-        assert_eq!(due.iter().map(count).collect::<Vec<_>>(), [41], "b has no more than its first");
+        assert_eq!(
+            due.iter().map(count).collect::<Vec<_>>(),
+            [41],
+            "b has no more than its first"
+        );
         assert!(!limit.counts(&refusal("a"), start + WINDOW), "a new minute");
     }
 
     #[test]
     fn what_was_done_is_never_held_back() {
         let mut limit = Limit::default();
-        let done = Happened { outcome: Outcome::Done, ..refusal("a") };
+        let done = Happened {
+            outcome: Outcome::Done,
+            ..refusal("a")
+        };
         assert!((0..9).all(|_| !limit.counts(&done, Instant::now())));
     }
 
     #[test]
     fn a_flood_of_kinds_is_bounded_and_its_number_is_kept() {
         let (mut limit, start) = (Limit::default(), Instant::now());
-        let written = (0..5_000).filter(|n| !limit.counts(&refusal(&n.to_string()), start)).count();
+        let written = (0..5_000)
+            .filter(|n| !limit.counts(&refusal(&n.to_string()), start))
+            .count();
         assert_eq!(written, MAX_KINDS);
-        assert_eq!(limit.all().iter().map(count).sum::<u64>() as usize + written, 5_000);
+        assert_eq!(
+            limit.all().iter().map(count).sum::<u64>() as usize + written,
+            5_000
+        );
         assert!(limit.all().is_empty());
     }
 }

@@ -7,8 +7,17 @@ fn key() -> RootKey {
 }
 
 fn happened(detail: &str) -> Happened {
-    let subject = Subject { vault: None, path: None, detail: detail.into() };
-    Happened { kind: Kind::Grant, actor: "local".into(), subject, outcome: Outcome::Done }
+    let subject = Subject {
+        vault: None,
+        path: None,
+        detail: detail.into(),
+    };
+    Happened {
+        kind: Kind::Grant,
+        actor: "local".into(),
+        subject,
+        outcome: Outcome::Done,
+    }
 }
 
 struct Scratch {
@@ -20,7 +29,11 @@ struct Scratch {
 impl Scratch {
     fn new() -> Scratch {
         let (store_dir, store) = scratch_store();
-        Scratch { dir: tempfile::tempdir().unwrap(), _store_dir: store_dir, store }
+        Scratch {
+            dir: tempfile::tempdir().unwrap(),
+            _store_dir: store_dir,
+            store,
+        }
     }
 
     fn open(&self) -> Audit {
@@ -29,7 +42,9 @@ impl Scratch {
 
     fn details(&self) -> Result<Vec<String>, AuditError> {
         let mut details = Vec::new();
-        verify(self.dir.path(), &scratch_key(), &key().node_id(), |e| details.push(e.subject.detail.clone()))?;
+        verify(self.dir.path(), &scratch_key(), &key().node_id(), |e| {
+            details.push(e.subject.detail.clone())
+        })?;
         Ok(details)
     }
 
@@ -58,7 +73,12 @@ async fn entries_are_chained_across_restarts_and_the_head_is_signed() {
     assert_eq!(scratch.details().unwrap(), ["one", "two", "three"]);
     assert_eq!(read_head(scratch.dir.path()).unwrap().unwrap(), head);
     assert_eq!(head.entries, 3);
-    let stranger = verify(scratch.dir.path(), &scratch_key(), &NodeId::from([9; 32]), |_| {});
+    let stranger = verify(
+        scratch.dir.path(),
+        &scratch_key(),
+        &NodeId::from([9; 32]),
+        |_| {},
+    );
     assert!(matches!(stranger, Err(AuditError::Head)));
 }
 
@@ -71,7 +91,11 @@ async fn a_flipped_byte_anywhere_is_found() {
             let mut bad = good.clone();
             bad[at] ^= 1;
             fs::write(&file, bad).unwrap();
-            assert!(scratch.details().is_err(), "byte {at} of {}", file.display());
+            assert!(
+                scratch.details().is_err(),
+                "byte {at} of {}",
+                file.display()
+            );
         }
         fs::write(&file, good).unwrap();
     }
@@ -85,9 +109,21 @@ async fn an_end_that_was_cut_off_is_found_by_the_signed_head() {
     let (_, rest) = split_frame(&good).unwrap().unwrap();
     let (_, last) = split_frame(rest).unwrap().unwrap();
     fs::write(scratch.log(), &good[..good.len() - last.len()]).unwrap();
-    assert!(matches!(scratch.details(), Err(AuditError::Short { found: 2, signed: 3 })));
+    assert!(matches!(
+        scratch.details(),
+        Err(AuditError::Short {
+            found: 2,
+            signed: 3
+        })
+    ));
     fs::remove_file(scratch.log()).unwrap();
-    assert!(matches!(scratch.details(), Err(AuditError::Short { found: 0, signed: 3 })));
+    assert!(matches!(
+        scratch.details(),
+        Err(AuditError::Short {
+            found: 0,
+            signed: 3
+        })
+    ));
 }
 
 #[tokio::test]
@@ -97,9 +133,17 @@ async fn a_write_that_a_crash_cut_off_is_taken_away_and_nothing_else_is() {
     for torn in [1, 3, 5, 60] {
         fs::write(scratch.log(), [&good[..], &good[..torn]].concat()).unwrap();
         drop(scratch.open());
-        assert_eq!(fs::read(scratch.log()).unwrap(), good, "{torn} bytes of a frame");
+        assert_eq!(
+            fs::read(scratch.log()).unwrap(),
+            good,
+            "{torn} bytes of a frame"
+        );
     }
-    assert_eq!(fs::read_dir(scratch.dir.path()).unwrap().count(), 2, "nothing was put aside");
+    assert_eq!(
+        fs::read_dir(scratch.dir.path()).unwrap().count(),
+        2,
+        "nothing was put aside"
+    );
 }
 
 #[tokio::test]
@@ -112,14 +156,21 @@ async fn damage_is_put_aside_said_in_an_entry_and_stops_nothing() {
     let audit = scratch.open();
     audit.write(happened("four")).await.unwrap();
     drop(audit);
-    assert_eq!(scratch.details().unwrap(), ["one", "two", "audit: a frame does not open", "four"]);
-    assert_eq!(fs::read(scratch.log().with_extension("log.damaged")).unwrap(), bytes);
+    assert_eq!(
+        scratch.details().unwrap(),
+        ["one", "two", "audit: a frame does not open", "four"]
+    );
+    assert_eq!(
+        fs::read(scratch.log().with_extension("log.damaged")).unwrap(),
+        bytes
+    );
 }
 
 #[tokio::test]
 async fn a_new_file_begins_when_one_is_full_and_the_chain_goes_on() {
     let scratch = Scratch::new();
-    let (mut log, _) = Log::open(scratch.dir.path(), scratch.store.clone(), Arc::new(key())).unwrap();
+    let (mut log, _) =
+        Log::open(scratch.dir.path(), scratch.store.clone(), Arc::new(key())).unwrap();
     log.append([happened("one"), happened("two")]).unwrap();
     log.length = FULL;
     log.append([happened("three")]).unwrap();
@@ -138,7 +189,14 @@ async fn a_new_file_begins_when_one_is_full_and_the_chain_goes_on() {
 async fn refusals_that_repeat_are_counted_and_none_is_lost() {
     let scratch = Scratch::new();
     let audit = scratch.open();
-    let refusal = || Happened { kind: Kind::Read, outcome: Outcome::Refused { reason: "Denied".into(), count: 1 }, ..happened("pod") };
+    let refusal = || Happened {
+        kind: Kind::Read,
+        outcome: Outcome::Refused {
+            reason: "Denied".into(),
+            count: 1,
+        },
+        ..happened("pod")
+    };
     for _ in 0..100 {
         audit.write(refusal()).await.unwrap();
     }

@@ -41,7 +41,11 @@ impl Place {
         let bytes: &[u8; PLACE] = bytes.try_into().ok()?;
         let (file, rest) = bytes.split_first_chunk::<4>()?;
         let (offset, length) = rest.split_first_chunk::<8>()?;
-        Some(Place { file: u32::from_be_bytes(*file), offset: u64::from_be_bytes(*offset), length: u32::from_be_bytes(length.try_into().ok()?) })
+        Some(Place {
+            file: u32::from_be_bytes(*file),
+            offset: u64::from_be_bytes(*offset),
+            length: u32::from_be_bytes(length.try_into().ok()?),
+        })
     }
 
     #[cfg(test)]
@@ -64,7 +68,10 @@ impl Packs {
     /// The packs in `dir`, which is made when it is not there.
     pub fn open(dir: &Path) -> io::Result<Packs> {
         fs::create_dir_all(dir)?;
-        Ok(Packs { dir: dir.to_path_buf(), open: Mutex::default() })
+        Ok(Packs {
+            dir: dir.to_path_buf(),
+            open: Mutex::default(),
+        })
     }
 
     /// Reads a row; `None` when no such place exists.
@@ -73,7 +80,9 @@ impl Packs {
         if length > MAX_ROW {
             return Ok(None);
         }
-        let Some(file) = self.file(place.file)? else { return Ok(None) };
+        let Some(file) = self.file(place.file)? else {
+            return Ok(None);
+        };
         // Before anything is allocated: the place is a disk's word.
         if file.metadata()?.len() < place.offset.saturating_add(place.length()) {
             return Ok(None);
@@ -88,7 +97,10 @@ impl Packs {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
-            let number = entry.file_name().to_str().and_then(|n| n.strip_suffix(".pack")?.parse().ok());
+            let number = entry
+                .file_name()
+                .to_str()
+                .and_then(|n| n.strip_suffix(".pack")?.parse().ok());
             if let Some(number) = number {
                 found.push((number, entry.metadata()?.len()));
             }
@@ -99,7 +111,10 @@ impl Packs {
 
     /// Removes a pack that no row points to any more.
     pub fn remove(&self, number: u32) -> io::Result<()> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&number);
         fs::remove_file(path(&self.dir, number))
     }
 
@@ -130,7 +145,13 @@ impl Appender {
     /// Goes on behind whatever `packs` hold.
     pub fn open(packs: &Packs) -> io::Result<Appender> {
         let (number, end) = packs.sizes()?.last().copied().unwrap_or((0, 0));
-        Ok(Appender { dir: packs.dir.clone(), number, file: None, end, dirty: false })
+        Ok(Appender {
+            dir: packs.dir.clone(),
+            number,
+            file: None,
+            end,
+            dirty: false,
+        })
     }
 
     /// Begins a pack behind all others: what is appended from now on is in none of them.
@@ -142,11 +163,18 @@ impl Appender {
 
     /// Appends a row. It is on the disk after [`Appender::sync`].
     pub fn append(&mut self, row: &[u8]) -> io::Result<Place> {
-        let length = u32::try_from(row.len()).ok().filter(|_| row.len() <= MAX_ROW).ok_or(io::ErrorKind::FileTooLarge)?;
+        let length = u32::try_from(row.len())
+            .ok()
+            .filter(|_| row.len() <= MAX_ROW)
+            .ok_or(io::ErrorKind::FileTooLarge)?;
         if self.end >= FULL {
             self.begin_next()?;
         }
-        let place = Place { file: self.number, offset: self.end, length };
+        let place = Place {
+            file: self.number,
+            offset: self.end,
+            length,
+        };
         self.file()?.write_all(row)?;
         self.end += u64::from(length);
         self.dirty = true;
@@ -163,13 +191,19 @@ impl Appender {
 
     fn file(&mut self) -> io::Result<&mut File> {
         if self.file.is_none() {
-            let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path(&self.dir, self.number))?;
+            let file = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o600)
+                .open(path(&self.dir, self.number))?;
             // The name of a new file is on the disk only after its directory is.
             File::open(&self.dir)?.sync_all()?;
             self.end = file.metadata()?.len();
             self.file = Some(file);
         }
-        self.file.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.file
+            .as_mut()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -191,7 +225,12 @@ mod tests {
             let mut end = Appender::open(&packs).unwrap();
             places.push(end.append(&vec![n; 9_000]).unwrap());
             end.sync().unwrap();
-            OpenOptions::new().append(true).open(path(dir.path(), 0)).unwrap().write_all(b"torn").unwrap();
+            OpenOptions::new()
+                .append(true)
+                .open(path(dir.path(), 0))
+                .unwrap()
+                .write_all(b"torn")
+                .unwrap();
         }
         for (n, place) in (0u8..).zip(places) {
             assert_eq!(packs.read(place).unwrap().unwrap(), vec![n; 9_000]);

@@ -82,10 +82,25 @@ impl Vaults {
         let (shape, secret) = (ShapeKey::new(random()?), EpochSecret::new(random()?));
         let nowhere = VaultId::from(NO_VAULT);
         let id = secret.id();
-        let place = Place { vault: &nowhere, epoch: &id, to: &self.me, from: &self.me };
+        let place = Place {
+            vault: &nowhere,
+            epoch: &id,
+            to: &self.me,
+            from: &self.me,
+        };
         let wrapped = epoch::wrap(place, &shape, &[&secret], &random()?)?;
-        let record = EpochRecord { commitment: secret.commitment().into(), before: Vec::new(), wraps: vec![wrapped] };
-        let op = control::genesis(self.me, *random()?, shape.commitment(), self.recovery, record);
+        let record = EpochRecord {
+            commitment: secret.commitment().into(),
+            before: Vec::new(),
+            wraps: vec![wrapped],
+        };
+        let op = control::genesis(
+            self.me,
+            *random()?,
+            shape.commitment(),
+            self.recovery,
+            record,
+        );
         let signed = SignedOp::sign(op, &self.key);
         let control = Control::new(&signed)?;
         let vault = control.vault();
@@ -94,7 +109,12 @@ impl Vaults {
         rows::put_vault(&mut batch, &vault, Some(name), Some(&shape));
         rows::put_op(&mut batch, &vault, 0, signed.bytes());
         rows::put_secret(&mut batch, &vault, &secret);
-        let entry = Entry::new(vault, Some(name.to_owned()), control, Secrets::new(Some(shape), [secret]));
+        let entry = Entry::new(
+            vault,
+            Some(name.to_owned()),
+            control,
+            Secrets::new(Some(shape), [secret]),
+        );
         rows::put_floor(&mut batch, &vault, &entry.read().floor());
         self.add(entry, batch).await?;
         Ok(vault)
@@ -104,15 +124,30 @@ impl Vaults {
     ///
     /// # Errors
     /// `NoSuch` when the path or version is not there.
-    pub fn get(&self, vault: &VaultId, path: &str, version: Option<&str>) -> Result<(Zeroizing<Vec<u8>>, CommitId), VaultError> {
+    pub fn get(
+        &self,
+        vault: &VaultId,
+        path: &str,
+        version: Option<&str>,
+    ) -> Result<(Zeroizing<Vec<u8>>, CommitId), VaultError> {
         let entry = self.entry(vault)?;
         self.need_role(&entry, Role::Reader)?;
-        let reading = self.reading(&entry, version)?.ok_or_else(|| VaultError::NoSuch(path.to_owned()))?;
+        let reading = self
+            .reading(&entry, version)?
+            .ok_or_else(|| VaultError::NoSuch(path.to_owned()))?;
         let objects = self.objects(&entry);
         let tree = Tree::new(&objects, &*reading.secrets, entry.id, reading.root);
         let variants = tree.get(path)?;
-        let shown = entry.read().newest(&variants).map(|at| &variants[at]).filter(|v| !path.ends_with('/') || v.object().is_some()).map(|v| tree.read(v));
-        Ok((shown.ok_or_else(|| VaultError::NoSuch(path.to_owned()))??, reading.version))
+        let shown = entry
+            .read()
+            .newest(&variants)
+            .map(|at| &variants[at])
+            .filter(|v| !path.ends_with('/') || v.object().is_some())
+            .map(|v| tree.read(v));
+        Ok((
+            shown.ok_or_else(|| VaultError::NoSuch(path.to_owned()))??,
+            reading.version,
+        ))
     }
 
     /// Lists every secret whose path begins with `prefix`.
@@ -122,7 +157,9 @@ impl Vaults {
     pub fn list_paths(&self, vault: &VaultId, prefix: &str) -> Result<Listing, VaultError> {
         let entry = self.entry(vault)?;
         self.need_role(&entry, Role::Reader)?;
-        let Some(reading) = self.reading(&entry, None)? else { return Ok(Listing::default()) };
+        let Some(reading) = self.reading(&entry, None)? else {
+            return Ok(Listing::default());
+        };
         let objects = self.objects(&entry);
         let found = Tree::new(&objects, &*reading.secrets, entry.id, reading.root).range(prefix)?;
         let inner = entry.read();
@@ -140,20 +177,34 @@ impl Vaults {
                 conflict: variants.len() > 1,
             })
         };
-        Ok(Listing { version: Some(reading.version), entries: found.into_iter().filter_map(listed).collect() })
+        Ok(Listing {
+            version: Some(reading.version),
+            entries: found.into_iter().filter_map(listed).collect(),
+        })
     }
 
     /// The newest versions first, at most `limit`; with `path` only those that changed it or something below it.
     ///
     /// # Errors
     /// When a page cannot be read.
-    pub fn log(&self, vault: &VaultId, path: Option<&str>, limit: usize) -> Result<Vec<VersionInfo>, VaultError> {
+    pub fn log(
+        &self,
+        vault: &VaultId,
+        path: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<VersionInfo>, VaultError> {
         let entry = self.entry(vault)?;
         self.need_role(&entry, Role::Reader)?;
         let (order, secrets) = {
             let inner = entry.read();
             let durable = inner.commits.reachable(&inner.heads);
-            let order: Vec<_> = inner.commits.iter().rev().filter(|(id, h)| h.valid && durable.contains(id)).map(|(id, h)| (*id, h.clone())).collect();
+            let order: Vec<_> = inner
+                .commits
+                .iter()
+                .rev()
+                .filter(|(id, h)| h.valid && durable.contains(id))
+                .map(|(id, h)| (*id, h.clone()))
+                .collect();
             (order, inner.secrets.clone())
         };
         let objects = self.objects(&entry);
@@ -163,14 +214,34 @@ impl Vaults {
             if out.len() >= limit {
                 break;
             }
-            let parent = header.parents.first().and_then(|p| entry.read().commits.get(p).map(|h| h.root));
+            let parent = header
+                .parents
+                .first()
+                .and_then(|p| entry.read().commits.get(p).map(|h| h.root));
             let changes = match parent {
-                Some(root) => tree(header.root).changes_since(&tree(root))?.into_iter().map(|c| (c.path, kind(c.old.is_empty(), c.new.is_empty()))).collect(),
-                None => tree(header.root).range("")?.into_iter().map(|(p, _)| (p, "added")).collect::<Vec<_>>(),
+                Some(root) => tree(header.root)
+                    .changes_since(&tree(root))?
+                    .into_iter()
+                    .map(|c| (c.path, kind(c.old.is_empty(), c.new.is_empty())))
+                    .collect(),
+                None => tree(header.root)
+                    .range("")?
+                    .into_iter()
+                    .map(|(p, _)| (p, "added"))
+                    .collect::<Vec<_>>(),
             };
-            let concerned = path.is_none_or(|path| changes.iter().any(|(p, _)| p == path || p.starts_with(&format!("{}/", path.trim_end_matches('/')))));
+            let concerned = path.is_none_or(|path| {
+                changes.iter().any(|(p, _)| {
+                    p == path || p.starts_with(&format!("{}/", path.trim_end_matches('/')))
+                })
+            });
             if concerned {
-                out.push(VersionInfo { version, author: header.author, committed_ms: header.time_ms, changes });
+                out.push(VersionInfo {
+                    version,
+                    author: header.author,
+                    committed_ms: header.time_ms,
+                    changes,
+                });
             }
         }
         Ok(out)
@@ -180,7 +251,12 @@ impl Vaults {
     ///
     /// # Errors
     /// `Moved` when it is at another, `Role` when this node may not write. Then nothing was changed.
-    pub async fn edit(&self, vault: &VaultId, edits: Vec<Edit>, expect: Option<CommitId>) -> Result<Edited, VaultError> {
+    pub async fn edit(
+        &self,
+        vault: &VaultId,
+        edits: Vec<Edit>,
+        expect: Option<CommitId>,
+    ) -> Result<Edited, VaultError> {
         let entry = self.entry(vault)?;
         let one_writer = entry.writing.clone().lock_owned().await;
         self.need_role(&entry, Role::Writer)?;
@@ -199,12 +275,24 @@ impl Vaults {
                     root
                 }
             };
-            let objects = VaultObjects { store: &self.store, vault, new: Some(&new) };
+            let objects = VaultObjects {
+                store: &self.store,
+                vault,
+                new: Some(&new),
+            };
             let tag = inner.commits.next_tag(self.me, &inner.control, nonce);
             let mut all = view::merging(&inner, &objects, &inner.secrets, *vault)?;
             all.extend(edits);
-            let edited = Tree::new(&objects, &*inner.secrets, *vault, root).edit(all, tag, shape, &keys)?;
-            let commit: Commit = inner.commits.next(self.me, &inner.control, edited.root, nonce, now_ms(), Vec::new());
+            let edited =
+                Tree::new(&objects, &*inner.secrets, *vault, root).edit(all, tag, shape, &keys)?;
+            let commit: Commit = inner.commits.next(
+                self.me,
+                &inner.control,
+                edited.root,
+                nonce,
+                now_ms(),
+                Vec::new(),
+            );
             let mut batch = Batch::default();
             for (address, bytes) in edited.objects {
                 rows::put_object(&mut batch, vault, &address, bytes);
@@ -217,7 +305,10 @@ impl Vaults {
         };
         let version = CommitId::from(signed.id());
         if changed.is_empty() {
-            let version = entry.read().shown().ok_or_else(|| VaultError::NoSuch("anything to remove".to_owned()))?;
+            let version = entry
+                .read()
+                .shown()
+                .ok_or_else(|| VaultError::NoSuch("anything to remove".to_owned()))?;
             return Ok(Edited { version, changed });
         }
         rows::put_commit(&mut batch, vault, &version, signed.bytes());
@@ -230,7 +321,10 @@ impl Vaults {
             let control = inner.control.clone();
             // Its author is this node, its parents are the heads, its log is this one: nothing of it can be refused.
             if let Err(e) = inner.commits.restore(&signed, &control) {
-                tracing::error!(error = &e as &dyn std::error::Error, "an own version does not fit");
+                tracing::error!(
+                    error = &e as &dyn std::error::Error,
+                    "an own version does not fit"
+                );
             }
             inner.heads = inner.commits.heads();
             inner.own_seq = seq;
@@ -249,30 +343,56 @@ impl Vaults {
         inner.find_version(text)
     }
 
-    pub(super) fn reading(&self, entry: &Entry, version: Option<&str>) -> Result<Option<Reading>, VaultError> {
+    pub(super) fn reading(
+        &self,
+        entry: &Entry,
+        version: Option<&str>,
+    ) -> Result<Option<Reading>, VaultError> {
         let inner = entry.read();
         let version = match version {
             Some(text) => Some(inner.find_version(text)?),
             None => inner.shown(),
         };
         let Some(version) = version else {
-            return if inner.awaits_contents() { Err(VaultError::Pending) } else { Ok(None) };
+            return if inner.awaits_contents() {
+                Err(VaultError::Pending)
+            } else {
+                Ok(None)
+            };
         };
-        let header = inner.commits.get(&version).ok_or_else(|| VaultError::NoSuch(version.to_string()))?;
+        let header = inner
+            .commits
+            .get(&version)
+            .ok_or_else(|| VaultError::NoSuch(version.to_string()))?;
         if !inner.secrets.complete(&inner.control) {
             return Err(VaultError::Pending);
         }
-        Ok(Some(Reading { root: header.root, version, secrets: inner.secrets.clone() }))
+        Ok(Some(Reading {
+            root: header.root,
+            version,
+            secrets: inner.secrets.clone(),
+        }))
     }
 
     pub(super) fn objects<'a>(&'a self, entry: &'a Entry) -> VaultObjects<'a> {
-        VaultObjects { store: &self.store, vault: &entry.id, new: None }
+        VaultObjects {
+            store: &self.store,
+            vault: &entry.id,
+            new: None,
+        }
     }
 
     /// The signed bytes of a commit.
-    pub(super) fn commit_bytes(&self, vault: &VaultId, commit: &CommitId) -> Result<Vec<u8>, VaultError> {
-        let row = self.store.get(Table::Commit, &rows::pair(vault, commit.as_bytes()))?;
-        row.map(|r| r.to_vec()).ok_or(VaultError::Row("a commit that is in memory"))
+    pub(super) fn commit_bytes(
+        &self,
+        vault: &VaultId,
+        commit: &CommitId,
+    ) -> Result<Vec<u8>, VaultError> {
+        let row = self
+            .store
+            .get(Table::Commit, &rows::pair(vault, commit.as_bytes()))?;
+        row.map(|r| r.to_vec())
+            .ok_or(VaultError::Row("a commit that is in memory"))
     }
 }
 
@@ -284,11 +404,19 @@ impl Inner {
 
     /// Of several values the one that is shown last.
     pub(super) fn oldest(&self, variants: &[Variant]) -> usize {
-        (0..variants.len()).min_by_key(|at| self.age(&variants[*at])).unwrap_or(0)
+        (0..variants.len())
+            .min_by_key(|at| self.age(&variants[*at]))
+            .unwrap_or(0)
     }
 
     fn age(&self, variant: &Variant) -> (Option<u64>, Tag) {
-        (self.commits.by_tag(&variant.tag).and_then(|c| self.commits.get(c)).map(|h| h.time_ms), variant.tag)
+        (
+            self.commits
+                .by_tag(&variant.tag)
+                .and_then(|c| self.commits.get(c))
+                .map(|h| h.time_ms),
+            variant.tag,
+        )
     }
 
     fn find_version(&self, text: &str) -> Result<CommitId, VaultError> {
@@ -297,15 +425,26 @@ impl Inner {
             let back: usize = back.parse().map_err(|_| missing())?;
             let mut at = self.shown().ok_or_else(missing)?;
             for _ in 0..back {
-                at = self.commits.get(&at).and_then(|h| h.parents.first().copied()).ok_or_else(missing)?;
+                at = self
+                    .commits
+                    .get(&at)
+                    .and_then(|h| h.parents.first().copied())
+                    .ok_or_else(missing)?;
             }
             return Ok(at);
         }
-        if text.len() < MIN_PREFIX || text.len() > 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if text.len() < MIN_PREFIX
+            || text.len() > 64
+            || !text.bytes().all(|b| b.is_ascii_hexdigit())
+        {
             return Err(missing());
         }
         let lower = text.to_ascii_lowercase();
-        let mut found = self.commits.iter().filter(|(id, h)| h.valid && id.to_string().starts_with(&lower)).map(|(id, _)| *id);
+        let mut found = self
+            .commits
+            .iter()
+            .filter(|(id, h)| h.valid && id.to_string().starts_with(&lower))
+            .map(|(id, _)| *id);
         match (found.next(), found.next()) {
             (Some(one), None) => Ok(one),
             (Some(_), Some(_)) => Err(VaultError::Ambiguous(text.to_owned())),
@@ -322,7 +461,10 @@ fn check_writable(inner: &Inner, expect: Option<CommitId>) -> Result<(), VaultEr
         return Err(VaultError::Pending);
     }
     match expect {
-        Some(expected) if inner.shown() != Some(expected) => Err(VaultError::Moved { expected, found: inner.shown() }),
+        Some(expected) if inner.shown() != Some(expected) => Err(VaultError::Moved {
+            expected,
+            found: inner.shown(),
+        }),
         _ => Ok(()),
     }
 }

@@ -52,13 +52,18 @@ impl Inner {
     pub fn shown(&self) -> Option<CommitId> {
         match self.heads.as_slice() {
             [one] => Some(*one),
-            many => many.iter().copied().max_by_key(|id| (self.commits.get(id).map(|h| h.time_ms), *id)),
+            many => many
+                .iter()
+                .copied()
+                .max_by_key(|id| (self.commits.get(id).map(|h| h.time_ms), *id)),
         }
     }
 
     /// The tree of the version that is shown.
     pub fn root(&self) -> Option<Address> {
-        self.shown().and_then(|id| self.commits.get(&id)).map(|h| h.root)
+        self.shown()
+            .and_then(|id| self.commits.get(&id))
+            .map(|h| h.root)
     }
 
     /// Something was committed elsewhere that is not here yet.
@@ -67,7 +72,11 @@ impl Inner {
     }
 
     pub fn floor(&self) -> FloorRow {
-        FloorRow { control: self.control.heads(), heads: self.heads.clone(), seq: self.own_seq }
+        FloorRow {
+            control: self.control.heads(),
+            heads: self.heads.clone(),
+            seq: self.own_seq,
+        }
     }
 
     /// Takes note of a commit that may be this node's own.
@@ -90,7 +99,11 @@ impl Entry {
             wraps: BTreeMap::new(),
             arriving: Arriving::default(),
         };
-        Entry { id, writing: Arc::default(), inner: RwLock::new(inner) }
+        Entry {
+            id,
+            writing: Arc::default(),
+            inner: RwLock::new(inner),
+        }
     }
 
     pub fn read(&self) -> RwLockReadGuard<'_, Inner> {
@@ -116,13 +129,20 @@ impl Entry {
             let mut inner = entry.write();
             for row in store.scan(Table::Wrap, id.as_bytes()) {
                 let (key, value) = row?;
-                let wrap = Signed::<WrapRecord>::parse(&value).map_err(|_| VaultError::Row("a wrap"))?;
+                let wrap =
+                    Signed::<WrapRecord>::parse(&value).map_err(|_| VaultError::Row("a wrap"))?;
                 inner.wraps.insert(key, Arc::new(wrap));
             }
             let control = inner.control.clone();
             inner.commits = load_commits(store, id, &control)?;
             inner.heads = inner.commits.heads();
-            inner.own_seq = inner.commits.iter().filter(|(_, h)| h.author == *me).map(|(_, h)| h.seq).max().unwrap_or(0);
+            inner.own_seq = inner
+                .commits
+                .iter()
+                .filter(|(_, h)| h.author == *me)
+                .map(|(_, h)| h.seq)
+                .max()
+                .unwrap_or(0);
             check_floor(store, &id, &inner)?;
         }
         Ok(entry)
@@ -141,7 +161,9 @@ fn load_control(store: &Store, id: VaultId) -> Result<Control, VaultError> {
             },
         }
     }
-    control.filter(|c| c.vault() == id).ok_or(VaultError::Row("a control log"))
+    control
+        .filter(|c| c.vault() == id)
+        .ok_or(VaultError::Row("a control log"))
 }
 
 fn load_commits(store: &Store, id: VaultId, control: &Control) -> Result<Commits, VaultError> {
@@ -161,10 +183,17 @@ fn load_commits(store: &Store, id: VaultId, control: &Control) -> Result<Commits
 
 /// The floor was written with what it describes, so a store that holds less was put together from others.
 fn check_floor(store: &Store, id: &VaultId, inner: &Inner) -> Result<(), VaultError> {
-    let Some(row) = store.get(Table::Floor, id.as_bytes())? else { return Ok(()) };
+    let Some(row) = store.get(Table::Floor, id.as_bytes())? else {
+        return Ok(());
+    };
     let floor = rows::read_floor(&row)?;
-    let whole = inner.control.covers(&floor.control) && floor.heads.iter().all(|h| inner.commits.contains(h));
-    if whole { Ok(()) } else { Err(VaultError::Row("less of a vault than its floor says")) }
+    let whole = inner.control.covers(&floor.control)
+        && floor.heads.iter().all(|h| inner.commits.contains(h));
+    if whole {
+        Ok(())
+    } else {
+        Err(VaultError::Row("less of a vault than its floor says"))
+    }
 }
 
 /// The objects of one vault in the store, with some that are about to be written.
@@ -175,11 +204,16 @@ pub struct VaultObjects<'a> {
 }
 
 impl Objects for VaultObjects<'_> {
-    fn object(&self, address: &Address) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
+    fn object(
+        &self,
+        address: &Address,
+    ) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
         if let Some(bytes) = self.new.and_then(|n| n.get(address)) {
             return Ok(Some(bytes.clone()));
         }
-        let row = self.store.get(Table::Object, &pair(self.vault, address.as_bytes()))?;
+        let row = self
+            .store
+            .get(Table::Object, &pair(self.vault, address.as_bytes()))?;
         Ok(row.map(|mut row| std::mem::take(&mut *row)))
     }
 }

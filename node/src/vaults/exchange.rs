@@ -97,7 +97,10 @@ impl Vaults {
     pub fn shared_with(&self, node: &NodeId) -> BTreeSet<VaultId> {
         let now = now_ms() / 1_000;
         let all = self.all();
-        all.iter().filter(|e| e.read().control.state().role_of(node, now).is_some()).map(|e| e.id).collect()
+        all.iter()
+            .filter(|e| e.read().control.state().role_of(node, now).is_some())
+            .map(|e| e.id)
+            .collect()
     }
 
     /// Whether `node` is a live member of a vault that is here.
@@ -121,7 +124,10 @@ impl Vaults {
     pub fn summary(&self, vault: &VaultId) -> Option<SyncHeads> {
         let entry = self.entry(vault).ok()?;
         let inner = entry.read();
-        Some(SyncHeads { control_heads: inner.control.heads(), heads: inner.heads.clone() })
+        Some(SyncHeads {
+            control_heads: inner.control.heads(),
+            heads: inner.heads.clone(),
+        })
     }
 
     /// The next announcement for a peer, empty when it has everything; `told` is what it has, and is brought up to date. Objects are in it when they fit into `inline` bytes;
@@ -129,7 +135,12 @@ impl Vaults {
     ///
     /// # Errors
     /// When the store fails.
-    pub fn announce_for(&self, vault: &VaultId, told: &mut Told, inline: usize) -> Result<Announce, VaultError> {
+    pub fn announce_for(
+        &self,
+        vault: &VaultId,
+        told: &mut Told,
+        inline: usize,
+    ) -> Result<Announce, VaultError> {
         let entry = self.entry(vault)?;
         let mut out = Announce::default();
         let mut room = MAX_SIGNED;
@@ -156,13 +167,22 @@ impl Vaults {
                 }
             }
             // What is placed but not durable yet is nobody's business.
-            let durable = (inner.heads != inner.commits.heads()).then(|| inner.commits.reachable(&inner.heads));
+            let durable = (inner.heads != inner.commits.heads())
+                .then(|| inner.commits.reachable(&inner.heads));
             let known: Vec<CommitId> = told.commits.iter().copied().collect();
-            let beyond = inner.commits.beyond(&known).into_iter().filter(|id| durable.as_ref().is_none_or(|d| d.contains(id)));
+            let beyond = inner
+                .commits
+                .beyond(&known)
+                .into_iter()
+                .filter(|id| durable.as_ref().is_none_or(|d| d.contains(id)));
             let with_roots: Vec<_> = beyond
                 .filter_map(|id| {
                     let header = inner.commits.get(&id)?;
-                    let before = header.parents.iter().filter_map(|p| inner.commits.get(p).map(|h| h.root)).collect::<Vec<_>>();
+                    let before = header
+                        .parents
+                        .iter()
+                        .filter_map(|p| inner.commits.get(p).map(|h| h.root))
+                        .collect::<Vec<_>>();
                     Some((id, header.root, before))
                 })
                 .collect();
@@ -174,7 +194,10 @@ impl Vaults {
         let mut sent: HashSet<Address> = HashSet::new();
         for (id, root, before) in commits {
             let bytes = self.commit_bytes(vault, &id)?;
-            let new: Vec<Address> = tree::difference(&objects, &before, &root)?.into_iter().filter(|a| !sent.contains(a)).collect();
+            let new: Vec<Address> = tree::difference(&objects, &before, &root)?
+                .into_iter()
+                .filter(|a| !sent.contains(a))
+                .collect();
             let new = self.fitting(vault, &new, space, out.objects.len())?;
             let full = out.commits.len() >= MAX_RECORDS || bytes.len() > room;
             match new {
@@ -201,14 +224,22 @@ impl Vaults {
     }
 
     /// Objects, if they fit into `space` bytes and into an announcement that has `already` some.
-    fn fitting(&self, vault: &VaultId, addresses: &[Address], space: usize, already: usize) -> Result<Option<Vec<(Address, Vec<u8>)>>, VaultError> {
+    fn fitting(
+        &self,
+        vault: &VaultId,
+        addresses: &[Address],
+        space: usize,
+        already: usize,
+    ) -> Result<Option<Vec<(Address, Vec<u8>)>>, VaultError> {
         if already + addresses.len() > MAX_OBJECTS {
             return Ok(None);
         }
         let mut out = Vec::with_capacity(addresses.len());
         let mut total = 0;
         for address in addresses {
-            let object = self.object(vault, address)?.ok_or(TreeError::Missing(*address))?;
+            let object = self
+                .object(vault, address)?
+                .ok_or(TreeError::Missing(*address))?;
             total += object.len();
             if total > space {
                 return Ok(None);
@@ -222,12 +253,20 @@ impl Vaults {
     ///
     /// # Errors
     /// `NotFound` for a vault that is not here and not taken; `Peer` for bytes that the sender could have known to be wrong.
-    pub async fn receive(&self, from: &NodeId, vault: &VaultId, announce: Announce, admit: bool) -> Result<Received, VaultError> {
+    pub async fn receive(
+        &self,
+        from: &NodeId,
+        vault: &VaultId,
+        announce: Announce,
+        admit: bool,
+    ) -> Result<Received, VaultError> {
         let ops = parse::<polykey_core::control::Op>(&announce.ops)?;
         let entry = match self.entry(vault) {
             Ok(entry) => entry,
             Err(_) if admit => {
-                let Some(entry) = self.take_in(vault, &ops).await? else { return Err(VaultError::NotFound) };
+                let Some(entry) = self.take_in(vault, &ops).await? else {
+                    return Err(VaultError::NotFound);
+                };
                 tracing::info!(vault = %vault.short(), from = %from.short(), "a vault was shared with this node");
                 entry
             }
@@ -252,11 +291,19 @@ impl Vaults {
     }
 
     /// Makes an entry for a vault whose log grants this node a role.
-    async fn take_in(&self, vault: &VaultId, ops: &[SignedOp]) -> Result<Option<Arc<Entry>>, VaultError> {
-        let Some(first) = ops.first() else { return Ok(None) };
+    async fn take_in(
+        &self,
+        vault: &VaultId,
+        ops: &[SignedOp],
+    ) -> Result<Option<Arc<Entry>>, VaultError> {
+        let Some(first) = ops.first() else {
+            return Ok(None);
+        };
         let mut control = Control::new(first).map_err(|e| VaultError::Peer(e.to_string()))?;
         if control.vault() != *vault {
-            return Err(VaultError::Peer("a control log of another vault".to_owned()));
+            return Err(VaultError::Peer(
+                "a control log of another vault".to_owned(),
+            ));
         }
         for op in &ops[1..] {
             match control.apply(op) {
@@ -264,7 +311,11 @@ impl Vaults {
                 Err(e) => return Err(VaultError::Peer(e.to_string())),
             }
         }
-        if control.state().role_of(&self.me, now_ms() / 1_000).is_none() {
+        if control
+            .state()
+            .role_of(&self.me, now_ms() / 1_000)
+            .is_none()
+        {
             return Ok(None);
         }
         let mut batch = Batch::default();
@@ -281,7 +332,11 @@ impl Vaults {
     ///
     /// # Errors
     /// `Peer` for bytes that are no object.
-    pub async fn store_objects(&self, vault: &VaultId, objects: Vec<Vec<u8>>) -> Result<usize, VaultError> {
+    pub async fn store_objects(
+        &self,
+        vault: &VaultId,
+        objects: Vec<Vec<u8>>,
+    ) -> Result<usize, VaultError> {
         let entry = self.entry(vault)?;
         let mut batch = Batch::default();
         let mut kept = Vec::new();
@@ -294,7 +349,10 @@ impl Vaults {
                     continue;
                 }
                 for below in header.refs {
-                    if !self.store.has(Table::Object, &rows::pair(vault, below.as_bytes()))? {
+                    if !self
+                        .store
+                        .has(Table::Object, &rows::pair(vault, below.as_bytes()))?
+                    {
                         inner.arriving.wanted.insert(below);
                     }
                 }
@@ -310,12 +368,26 @@ impl Vaults {
     ///
     /// # Errors
     /// `NoSuch` when `want` is not here.
-    pub fn pull(&self, vault: &VaultId, have: &[CommitId], want: &CommitId) -> Result<Vec<Address>, VaultError> {
+    pub fn pull(
+        &self,
+        vault: &VaultId,
+        have: &[CommitId],
+        want: &CommitId,
+    ) -> Result<Vec<Address>, VaultError> {
         let entry = self.entry(vault)?;
         let (roots, root) = {
             let inner = entry.read();
-            let root = inner.commits.get(want).map(|h| h.root).ok_or_else(|| VaultError::NoSuch(want.to_string()))?;
-            (have.iter().filter_map(|c| inner.commits.get(c).map(|h| h.root)).collect::<Vec<_>>(), root)
+            let root = inner
+                .commits
+                .get(want)
+                .map(|h| h.root)
+                .ok_or_else(|| VaultError::NoSuch(want.to_string()))?;
+            (
+                have.iter()
+                    .filter_map(|c| inner.commits.get(c).map(|h| h.root))
+                    .collect::<Vec<_>>(),
+                root,
+            )
         };
         Ok(tree::difference(&self.objects(&entry), &roots, &root)?)
     }
@@ -324,8 +396,14 @@ impl Vaults {
     ///
     /// # Errors
     /// When the store fails.
-    pub fn object(&self, vault: &VaultId, address: &Address) -> Result<Option<Vec<u8>>, VaultError> {
-        let row = self.store.get(Table::Object, &rows::pair(vault, address.as_bytes()))?;
+    pub fn object(
+        &self,
+        vault: &VaultId,
+        address: &Address,
+    ) -> Result<Option<Vec<u8>>, VaultError> {
+        let row = self
+            .store
+            .get(Table::Object, &rows::pair(vault, address.as_bytes()))?;
         Ok(row.map(|mut r| std::mem::take(&mut *r)))
     }
 
@@ -333,20 +411,43 @@ impl Vaults {
     ///
     /// # Errors
     /// When the store fails.
-    pub fn records(&self, vault: &VaultId, ops: &[OpId], commits: &[CommitId]) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>), VaultError> {
+    pub fn records(
+        &self,
+        vault: &VaultId,
+        ops: &[OpId],
+        commits: &[CommitId],
+    ) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>), VaultError> {
         let entry = self.entry(vault)?;
         let inner = entry.read();
-        let found = inner.control.ops().filter(|op| ops.contains(&op.id().into())).map(|op| op.bytes().to_vec()).collect();
+        let found = inner
+            .control
+            .ops()
+            .filter(|op| ops.contains(&op.id().into()))
+            .map(|op| op.bytes().to_vec())
+            .collect();
         let durable = inner.commits.reachable(&inner.heads);
-        let known: Vec<CommitId> = inner.commits.iter().map(|(id, _)| *id).filter(|id| commits.contains(id) && durable.contains(id)).collect();
+        let known: Vec<CommitId> = inner
+            .commits
+            .iter()
+            .map(|(id, _)| *id)
+            .filter(|id| commits.contains(id) && durable.contains(id))
+            .collect();
         drop(inner);
-        let commits = known.iter().map(|id| self.commit_bytes(vault, id)).collect::<Result<_, _>>()?;
+        let commits = known
+            .iter()
+            .map(|id| self.commit_bytes(vault, id))
+            .collect::<Result<_, _>>()?;
         Ok((found, commits))
     }
 }
 
-fn parse<T: polykey_core::sign::Payload>(records: &[minicbor::bytes::ByteVec]) -> Result<Vec<Signed<T>>, VaultError> {
-    records.iter().map(|bytes| Signed::parse(bytes).map_err(|e| VaultError::Peer(e.to_string()))).collect()
+fn parse<T: polykey_core::sign::Payload>(
+    records: &[minicbor::bytes::ByteVec],
+) -> Result<Vec<Signed<T>>, VaultError> {
+    records
+        .iter()
+        .map(|bytes| Signed::parse(bytes).map_err(|e| VaultError::Peer(e.to_string())))
+        .collect()
 }
 
 /// One announcement being taken in: everything is prepared beside the entry, written as one batch, and only then visible.
@@ -372,7 +473,10 @@ struct Missing {
 
 impl Missing {
     fn first(self, most: usize) -> (Vec<OpId>, Vec<CommitId>) {
-        (self.ops.into_iter().take(most).collect(), self.commits.into_iter().take(most).collect())
+        (
+            self.ops.into_iter().take(most).collect(),
+            self.commits.into_iter().take(most).collect(),
+        )
     }
 }
 
@@ -418,7 +522,12 @@ impl<'e> Step<'e> {
                 Err(ControlError::NeedsUpgrade(id)) => {
                     tracing::warn!(vault = %self.entry.id.short(), op = %id.short(), "this vault uses what this version does not know: read-only until polykey is upgraded");
                     self.new_ops = true;
-                    rows::put_newer_op(&mut self.batch, &self.entry.id, &op.id().into(), op.bytes());
+                    rows::put_newer_op(
+                        &mut self.batch,
+                        &self.entry.id,
+                        &op.id().into(),
+                        op.bytes(),
+                    );
                 }
                 Err(ControlError::MissingParents(ids)) => self.missing.ops.extend(ids),
                 Err(e) => return Err(VaultError::Peer(e.to_string())),
@@ -435,11 +544,18 @@ impl<'e> Step<'e> {
             if w.version != 1 || w.vault != self.entry.id {
                 return Err(VaultError::Peer("a wrap of another vault".to_owned()));
             }
-            wrap.verify(&w.from).map_err(|e| VaultError::Peer(e.to_string()))?;
-            let useful = self.control.epoch(&w.epoch).is_some() && self.control.ever(&self.control.heads(), &w.from, Role::Reader);
+            wrap.verify(&w.from)
+                .map_err(|e| VaultError::Peer(e.to_string()))?;
+            let useful = self.control.epoch(&w.epoch).is_some()
+                && self
+                    .control
+                    .ever(&self.control.heads(), &w.from, Role::Reader);
             let (here, known) = {
                 let inner = self.entry.read();
-                (inner.wraps.len() + self.wraps.len(), inner.wraps.contains_key(&rows::wrap_key(w)))
+                (
+                    inner.wraps.len() + self.wraps.len(),
+                    inner.wraps.contains_key(&rows::wrap_key(w)),
+                )
             };
             if useful && !known && here < MAX_WRAPS {
                 rows::put_wrap(&mut self.batch, w, wrap.bytes());
@@ -458,10 +574,17 @@ impl<'e> Step<'e> {
     }
 
     /// Places the commits whose trees are whole, with those that waited before, up to the first that waits for objects.
-    fn take_commits(&mut self, commits: Vec<SignedCommit>, vaults: &Vaults) -> Result<(), VaultError> {
+    fn take_commits(
+        &mut self,
+        commits: Vec<SignedCommit>,
+        vaults: &Vaults,
+    ) -> Result<(), VaultError> {
         let (mut queue, due) = {
             let arriving = &mut self.entry.write().arriving;
-            (std::mem::take(&mut arriving.commits), std::mem::take(&mut arriving.early))
+            (
+                std::mem::take(&mut arriving.commits),
+                std::mem::take(&mut arriving.early),
+            )
         };
         for commit in due.into_iter().chain(commits) {
             let known = queue.iter().any(|q| q.id() == commit.id());
@@ -503,7 +626,12 @@ impl<'e> Step<'e> {
         if inner.commits.contains(&id) {
             return Ok(Fate::Settled);
         }
-        let unknown: Vec<CommitId> = header.parents.iter().filter(|p| !inner.commits.contains(p)).copied().collect();
+        let unknown: Vec<CommitId> = header
+            .parents
+            .iter()
+            .filter(|p| !inner.commits.contains(p))
+            .copied()
+            .collect();
         if !unknown.is_empty() {
             self.missing.commits.extend(unknown);
             return Ok(Fate::Settled);
@@ -513,8 +641,16 @@ impl<'e> Step<'e> {
             drop(inner);
             return self.not_taken(&id, e);
         }
-        let roots: Vec<Address> = header.parents.iter().filter_map(|p| inner.commits.get(p).map(|h| h.root)).collect();
-        let objects = VaultObjects { store: &vaults.store, vault: &self.entry.id, new: Some(&self.objects) };
+        let roots: Vec<Address> = header
+            .parents
+            .iter()
+            .filter_map(|p| inner.commits.get(p).map(|h| h.root))
+            .collect();
+        let objects = VaultObjects {
+            store: &vaults.store,
+            vault: &self.entry.id,
+            new: Some(&self.objects),
+        };
         let whole = match tree::difference(&objects, &roots, &header.root) {
             Ok(whole) => whole,
             Err(TreeError::Missing(_)) => {
@@ -569,7 +705,12 @@ impl<'e> Step<'e> {
             CommitError::NotWriter(_) | CommitError::TooManyHeads(_) | CommitError::Version(_) => {
                 tracing::warn!(vault = %self.entry.id.short(), version = %id.short(), error = %e, "a version is not taken");
             }
-            CommitError::Order | CommitError::OtherVault | CommitError::Signature(_) | CommitError::Control | CommitError::Seq { .. } | CommitError::Time => {
+            CommitError::Order
+            | CommitError::OtherVault
+            | CommitError::Signature(_)
+            | CommitError::Control
+            | CommitError::Seq { .. }
+            | CommitError::Time => {
                 return Err(VaultError::Peer(e.to_string()));
             }
         }
@@ -577,13 +718,28 @@ impl<'e> Step<'e> {
     }
 
     /// Writes everything as one batch, then makes it visible.
-    async fn finish(mut self, vaults: &Vaults, one_writer: OwnedMutexGuard<()>) -> Result<Received, VaultError> {
+    async fn finish(
+        mut self,
+        vaults: &Vaults,
+        one_writer: OwnedMutexGuard<()>,
+    ) -> Result<Received, VaultError> {
         let id = self.entry.id;
         let (secrets, heads, floor, made) = {
             let mut inner = self.entry.write();
-            let all = || inner.wraps.values().map(|w| w.payload()).chain(self.wraps.iter().map(Signed::payload));
-            let look = self.new_ops || !self.wraps.is_empty() || !inner.secrets.complete(&self.control);
-            let (shape, found) = if look { inner.secrets.found(&self.control, all(), &vaults.key) } else { (None, Vec::new()) };
+            let all = || {
+                inner
+                    .wraps
+                    .values()
+                    .map(|w| w.payload())
+                    .chain(self.wraps.iter().map(Signed::payload))
+            };
+            let look =
+                self.new_ops || !self.wraps.is_empty() || !inner.secrets.complete(&self.control);
+            let (shape, found) = if look {
+                inner.secrets.found(&self.control, all(), &vaults.key)
+            } else {
+                (None, Vec::new())
+            };
             let secrets = (shape.is_some() || !found.is_empty()).then(|| {
                 for secret in &found {
                     rows::put_secret(&mut self.batch, &id, secret);
@@ -593,19 +749,32 @@ impl<'e> Step<'e> {
                 }
                 Arc::new(inner.secrets.with(shape, &found))
             });
-            let made = if self.new_ops { vaults.missing_wraps(&self.control, secrets.as_ref().unwrap_or(&inner.secrets), all())? } else { Vec::new() };
+            let made = if self.new_ops {
+                vaults.missing_wraps(
+                    &self.control,
+                    secrets.as_ref().unwrap_or(&inner.secrets),
+                    all(),
+                )?
+            } else {
+                Vec::new()
+            };
             if self.new_ops {
                 inner.commits.judge(&self.control);
             }
             let heads = inner.commits.heads();
-            let floor = FloorRow { control: self.control.heads(), heads: heads.clone(), seq: inner.own_seq };
+            let floor = FloorRow {
+                control: self.control.heads(),
+                heads: heads.clone(),
+                seq: inner.own_seq,
+            };
             (secrets, heads, floor, made)
         };
         for wrap in &made {
             rows::put_wrap(&mut self.batch, wrap.payload(), wrap.bytes());
         }
         self.wraps.extend(made);
-        let changed = self.new_ops || !self.wraps.is_empty() || !self.placed.is_empty() || secrets.is_some();
+        let changed =
+            self.new_ops || !self.wraps.is_empty() || !self.placed.is_empty() || secrets.is_some();
         let received = match self.waits {
             Some((want, have)) => Received::NeedObjects { want, have },
             None => Received::Done { changed },
@@ -619,12 +788,18 @@ impl<'e> Step<'e> {
         let place = move |inner: &mut Inner| {
             inner.control = control;
             inner.heads = heads;
-            inner.wraps.extend(wraps.into_iter().map(|wrap| (rows::wrap_key(wrap.payload()), Arc::new(wrap))));
+            inner.wraps.extend(
+                wraps
+                    .into_iter()
+                    .map(|wrap| (rows::wrap_key(wrap.payload()), Arc::new(wrap))),
+            );
             if let Some(secrets) = secrets {
                 inner.secrets = secrets;
             }
         };
-        vaults.change(self.entry, one_writer, self.batch, place).await?;
+        vaults
+            .change(self.entry, one_writer, self.batch, place)
+            .await?;
         Ok(received)
     }
 }

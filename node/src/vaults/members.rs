@@ -46,27 +46,47 @@ impl Vaults {
     ///
     /// # Errors
     /// `Role` when this node is no owner; `Wider` when the node has a role or a reach that this grant would not narrow.
-    pub async fn grant(&self, vault: &VaultId, node: NodeId, role: Role, expires: Option<u64>, caveat: Option<Caveat>) -> Result<Granted, VaultError> {
+    pub async fn grant(
+        &self,
+        vault: &VaultId,
+        node: NodeId,
+        role: Role,
+        expires: Option<u64>,
+        caveat: Option<Caveat>,
+    ) -> Result<Granted, VaultError> {
         let entry = self.entry(vault)?;
         let one_writer = entry.writing.clone().lock_owned().await;
         self.need_role(&entry, Role::Owner)?;
         let (mut control, secrets, mut wraps) = {
             let inner = entry.read();
-            (Control::clone(&inner.control), inner.secrets.clone(), Vec::new())
+            (
+                Control::clone(&inner.control),
+                inner.secrets.clone(),
+                Vec::new(),
+            )
         };
         if control.needs_upgrade().is_some() {
             return Err(VaultError::NeedsUpgrade);
         }
         let wanted = (role, expires, caveat.clone());
-        if let Some(same) = grants_of(&control, &node).find(|g| (g.role, g.expires, g.caveat.clone()) == wanted) {
-            return Ok(Granted { grant: same.id, unchanged: true });
+        if let Some(same) =
+            grants_of(&control, &node).find(|g| (g.role, g.expires, g.caveat.clone()) == wanted)
+        {
+            return Ok(Granted {
+                grant: same.id,
+                unchanged: true,
+            });
         }
         // Grants add up, so a narrower one beside a wider one would change nothing.
-        let wider = grants_of(&control, &node).any(|g| g.role >= role && g.expires.is_none() && g.caveat.is_none());
+        let wider = grants_of(&control, &node)
+            .any(|g| g.role >= role && g.expires.is_none() && g.caveat.is_none());
         if wider {
             return Err(VaultError::Wider);
         }
-        let op = SignedOp::sign(control.grant(self.me, node, role, 0, expires, caveat), &self.key);
+        let op = SignedOp::sign(
+            control.grant(self.me, node, role, 0, expires, caveat),
+            &self.key,
+        );
         let at = control.len();
         control.apply(&op)?;
         if role >= Role::Reader {
@@ -84,10 +104,17 @@ impl Vaults {
         rows::put_floor(&mut batch, vault, &floor);
         let place = move |inner: &mut Inner| {
             inner.control = Arc::new(control);
-            inner.wraps.extend(wraps.into_iter().map(|wrap| (rows::wrap_key(wrap.payload()), Arc::new(wrap))));
+            inner.wraps.extend(
+                wraps
+                    .into_iter()
+                    .map(|wrap| (rows::wrap_key(wrap.payload()), Arc::new(wrap))),
+            );
         };
         self.change(&entry, one_writer, batch, place).await?;
-        Ok(Granted { grant: OpId::from(op.id()), unchanged: false })
+        Ok(Granted {
+            grant: OpId::from(op.id()),
+            unchanged: false,
+        })
     }
 
     /// Removes a member. When it could read, a new epoch begins in the same operation: what is sealed from now on it cannot open.
@@ -117,10 +144,19 @@ impl Vaults {
         for entry in self.all() {
             let mut one_writer = entry.writing.clone().lock_owned().await;
             let control = entry.read().control.clone();
-            if control.state().role_of(&self.me, now) != Some(Role::Owner) || control.needs_upgrade().is_some() {
+            if control.state().role_of(&self.me, now) != Some(Role::Owner)
+                || control.needs_upgrade().is_some()
+            {
                 continue;
             }
-            let ended: Vec<OpId> = control.state().members.values().flat_map(|m| &m.grants).filter(|g| !g.holds(now)).map(|g| g.id).collect();
+            let ended: Vec<OpId> = control
+                .state()
+                .members
+                .values()
+                .flat_map(|m| &m.grants)
+                .filter(|g| !g.holds(now))
+                .map(|g| g.id)
+                .collect();
             for grant in ended {
                 match self.remove(&entry, one_writer, Target::Grant(grant)).await {
                     Ok(again) => one_writer = again,
@@ -136,14 +172,27 @@ impl Vaults {
     }
 
     /// Writes one removal, with a new epoch when the target could read.
-    async fn remove(&self, entry: &Arc<Entry>, one_writer: OwnedMutexGuard<()>, target: Target) -> Result<OwnedMutexGuard<()>, VaultError> {
+    async fn remove(
+        &self,
+        entry: &Arc<Entry>,
+        one_writer: OwnedMutexGuard<()>,
+        target: Target,
+    ) -> Result<OwnedMutexGuard<()>, VaultError> {
         let vault = &entry.id;
         let (mut control, secrets, heads) = {
             let inner = entry.read();
-            (Control::clone(&inner.control), inner.secrets.clone(), inner.heads.clone())
+            (
+                Control::clone(&inner.control),
+                inner.secrets.clone(),
+                inner.heads.clone(),
+            )
         };
         let secret = EpochSecret::new(random()?);
-        let record = if control.needs_epoch(&target) { Some(self.next_epoch(&control, &secrets, &secret, &target)?) } else { None };
+        let record = if control.needs_epoch(&target) {
+            Some(self.next_epoch(&control, &secrets, &secret, &target)?)
+        } else {
+            None
+        };
         let with_epoch = record.is_some();
         let op = SignedOp::sign(control.revoke(self.me, target, heads, record)?, &self.key);
         let at = control.len();
@@ -167,12 +216,31 @@ impl Vaults {
     }
 
     /// The secret of a live epoch in an envelope for a member who came after it.
-    fn wrap_for(&self, secrets: &Secrets, vault: &VaultId, epoch: &EpochId, to: &NodeId) -> Result<Signed<WrapRecord>, VaultError> {
+    fn wrap_for(
+        &self,
+        secrets: &Secrets,
+        vault: &VaultId,
+        epoch: &EpochId,
+        to: &NodeId,
+    ) -> Result<Signed<WrapRecord>, VaultError> {
         let secret = secrets.secret(epoch).ok_or(VaultError::Pending)?;
         let shape = secrets.shape().ok_or(VaultError::Pending)?;
-        let place = Place { vault, epoch, to, from: &self.me };
+        let place = Place {
+            vault,
+            epoch,
+            to,
+            from: &self.me,
+        };
         let wrapped = epoch::wrap(place, shape, &[secret], &random()?)?;
-        let record = WrapRecord { version: 1, vault: *vault, epoch: *epoch, to: *to, from: self.me, enc: wrapped.enc, sealed: wrapped.sealed };
+        let record = WrapRecord {
+            version: 1,
+            vault: *vault,
+            epoch: *epoch,
+            to: *to,
+            from: self.me,
+            enc: wrapped.enc,
+            sealed: wrapped.sealed,
+        };
         Ok(Signed::sign(record, &self.key))
     }
 
@@ -185,13 +253,17 @@ impl Vaults {
     ) -> Result<Vec<Signed<WrapRecord>>, VaultError> {
         let now = now_ms() / 1_000;
         let mut made = Vec::new();
-        if control.state().role_of(&self.me, now) != Some(Role::Owner) || !secrets.complete(control) {
+        if control.state().role_of(&self.me, now) != Some(Role::Owner) || !secrets.complete(control)
+        {
             return Ok(made);
         }
         for live in &control.state().epochs {
-            let Some((_, record)) = control.epoch(live) else { continue };
+            let Some((_, record)) = control.epoch(live) else {
+                continue;
+            };
             for member in control.state().readers(now) {
-                let has = record.wraps.iter().any(|w| w.to == member) || wraps.clone().any(|w| w.epoch == *live && w.to == member);
+                let has = record.wraps.iter().any(|w| w.to == member)
+                    || wraps.clone().any(|w| w.epoch == *live && w.to == member);
                 if !has {
                     made.push(self.wrap_for(secrets, &control.vault(), live, &member)?);
                 }
@@ -209,16 +281,38 @@ impl Vaults {
         let inner = entry.read();
         let now = now_ms() / 1_000;
         let info = |(node, member): (&NodeId, &polykey_core::control::Member)| {
-            let grant = member.grants.iter().filter(|g| g.holds(now)).max_by_key(|g| g.role)?;
-            Some(MemberInfo { node: *node, role: grant.role, expires: grant.expires, caveat: grant.caveat.clone() })
+            let grant = member
+                .grants
+                .iter()
+                .filter(|g| g.holds(now))
+                .max_by_key(|g| g.role)?;
+            Some(MemberInfo {
+                node: *node,
+                role: grant.role,
+                expires: grant.expires,
+                caveat: grant.caveat.clone(),
+            })
         };
-        Ok(inner.control.state().members.iter().filter_map(info).collect())
+        Ok(inner
+            .control
+            .state()
+            .members
+            .iter()
+            .filter_map(info)
+            .collect())
     }
 
     /// Paths that a member can read. Whoever reads holds the keys of the whole vault: a caveat limits what it may hand on, not what it knows.
-    fn readable_by(&self, entry: &Entry, control: &Control, node: &NodeId) -> Result<Vec<String>, VaultError> {
+    fn readable_by(
+        &self,
+        entry: &Entry,
+        control: &Control,
+        node: &NodeId,
+    ) -> Result<Vec<String>, VaultError> {
         let reads = grants_of(control, node).any(|g| g.role >= Role::Reader);
-        let Ok(Some(reading)) = self.reading(entry, None) else { return Ok(Vec::new()) };
+        let Ok(Some(reading)) = self.reading(entry, None) else {
+            return Ok(Vec::new());
+        };
         if !reads {
             return Ok(Vec::new());
         }
@@ -228,25 +322,52 @@ impl Vaults {
     }
 
     /// The epoch that follows all that live, with its envelopes for whoever stays.
-    fn next_epoch(&self, control: &Control, secrets: &super::secrets::Secrets, secret: &EpochSecret, target: &Target) -> Result<EpochRecord, VaultError> {
+    fn next_epoch(
+        &self,
+        control: &Control,
+        secrets: &super::secrets::Secrets,
+        secret: &EpochSecret,
+        target: &Target,
+    ) -> Result<EpochRecord, VaultError> {
         let shape = secrets.shape().ok_or(VaultError::Pending)?;
         let mut before = Vec::new();
         for (index, live) in control.state().epochs.iter().enumerate() {
             let old = secrets.secret(live).ok_or(VaultError::Pending)?;
-            let index = u8::try_from(index).map_err(|_| VaultError::Row("more epochs than boxes"))?;
+            let index =
+                u8::try_from(index).map_err(|_| VaultError::Row("more epochs than boxes"))?;
             let sealed: [u8; BOX] = secret.box_before(index, old);
-            before.push(Boxed { epoch: *live, sealed: sealed.into() });
+            before.push(Boxed {
+                epoch: *live,
+                sealed: sealed.into(),
+            });
         }
         let (vault, id) = (control.vault(), secret.id());
         let mut wraps = Vec::new();
         for to in control.state_without(target).readers(now_ms() / 1_000) {
-            let place = Place { vault: &vault, epoch: &id, to: &to, from: &self.me };
+            let place = Place {
+                vault: &vault,
+                epoch: &id,
+                to: &to,
+                from: &self.me,
+            };
             wraps.push(epoch::wrap(place, shape, &[secret], &random()?)?);
         }
-        Ok(EpochRecord { commitment: secret.commitment().into(), before, wraps })
+        Ok(EpochRecord {
+            commitment: secret.commitment().into(),
+            before,
+            wraps,
+        })
     }
 }
 
-fn grants_of<'a>(control: &'a Control, node: &NodeId) -> impl Iterator<Item = &'a polykey_core::control::Grant> {
-    control.state().members.get(node).map_or(&[][..], |m| &m.grants).iter()
+fn grants_of<'a>(
+    control: &'a Control,
+    node: &NodeId,
+) -> impl Iterator<Item = &'a polykey_core::control::Grant> {
+    control
+        .state()
+        .members
+        .get(node)
+        .map_or(&[][..], |m| &m.grants)
+        .iter()
 }

@@ -190,16 +190,28 @@ impl Vaults {
     ///
     /// # Errors
     /// When the store fails or a row is damaged: then nothing is served rather than something wrong.
-    pub fn open(store: Arc<Store>, key: RootKey, recovery: Option<[u8; 32]>) -> Result<Arc<Vaults>, VaultError> {
+    pub fn open(
+        store: Arc<Store>,
+        key: RootKey,
+        recovery: Option<[u8; 32]>,
+    ) -> Result<Arc<Vaults>, VaultError> {
         let me = key.node_id();
         let mut entries = BTreeMap::new();
         for row in store.scan(Table::Vault, b"") {
             let (id, row) = row?;
-            let id = VaultId::try_from(id.as_slice()).map_err(|_| VaultError::Row("a vault's key"))?;
+            let id =
+                VaultId::try_from(id.as_slice()).map_err(|_| VaultError::Row("a vault's key"))?;
             entries.insert(id, Arc::new(Entry::load(&store, &me, id, &row)?));
         }
         let changed = broadcast::channel(CHANGES).0;
-        Ok(Arc::new(Vaults { store, key, me, recovery: recovery.map(NodeId::from), entries: Arc::new(RwLock::new(entries)), changed }))
+        Ok(Arc::new(Vaults {
+            store,
+            key,
+            me,
+            recovery: recovery.map(NodeId::from),
+            entries: Arc::new(RwLock::new(entries)),
+            changed,
+        }))
     }
 
     /// This node.
@@ -218,7 +230,9 @@ impl Vaults {
     #[must_use]
     pub fn list(&self) -> Vec<VaultSummary> {
         let mut all: Vec<VaultSummary> = self.all().iter().map(|e| self.summarise(e)).collect();
-        all.sort_by(|a, b| (a.name.is_none(), &a.name, a.id).cmp(&(b.name.is_none(), &b.name, b.id)));
+        all.sort_by(|a, b| {
+            (a.name.is_none(), &a.name, a.id).cmp(&(b.name.is_none(), &b.name, b.id))
+        });
         all
     }
 
@@ -243,7 +257,9 @@ impl Vaults {
             return self.entry(&id).map(|e| e.id);
         }
         let long_enough = text.len() >= 6 && text.starts_with('z');
-        let mut found = all.iter().filter(|e| long_enough && e.id.to_string().starts_with(text));
+        let mut found = all
+            .iter()
+            .filter(|e| long_enough && e.id.to_string().starts_with(text));
         match (found.next(), found.next()) {
             (Some(one), None) => Ok(one.id),
             (Some(_), Some(_)) => Err(VaultError::Ambiguous(text.to_owned())),
@@ -262,7 +278,9 @@ impl Vaults {
         let mut batch = Batch::default();
         rows::put_vault(&mut batch, vault, Some(name), entry.read().secrets.shape());
         let name = name.to_owned();
-        self.change(&entry, one_writer, batch, |inner| inner.name = Some(name)).await.map(drop)
+        self.change(&entry, one_writer, batch, |inner| inner.name = Some(name))
+            .await
+            .map(drop)
     }
 
     fn check_name(&self, name: &str, except: Option<&VaultId>) -> Result<(), VaultError> {
@@ -270,13 +288,22 @@ impl Vaults {
             return Err(VaultError::Name("a name has 1 to 128 bytes"));
         }
         if name.contains(['/', ':']) || name.chars().any(char::is_control) || name.trim() != name {
-            return Err(VaultError::Name("no slash, colon or control character, and no space at its ends"));
+            return Err(VaultError::Name(
+                "no slash, colon or control character, and no space at its ends",
+            ));
         }
         if name.parse::<VaultId>().is_ok() {
             return Err(VaultError::Name("that is a vault's id"));
         }
-        let taken = self.all().iter().any(|e| Some(&e.id) != except && e.read().name.as_deref() == Some(name));
-        if taken { Err(VaultError::NameTaken) } else { Ok(()) }
+        let taken = self
+            .all()
+            .iter()
+            .any(|e| Some(&e.id) != except && e.read().name.as_deref() == Some(name));
+        if taken {
+            Err(VaultError::NameTaken)
+        } else {
+            Ok(())
+        }
     }
 
     fn summarise(&self, entry: &Entry) -> VaultSummary {
@@ -285,7 +312,8 @@ impl Vaults {
         let shown = inner.shown();
         let header = shown.and_then(|id| inner.commits.get(&id));
         let role = state.role_of(&self.me, now_ms() / 1_000);
-        let readable = role.is_none_or(|r| r < Role::Reader) || inner.secrets.complete(&inner.control);
+        let readable =
+            role.is_none_or(|r| r < Role::Reader) || inner.secrets.complete(&inner.control);
         let stands = if inner.control.needs_upgrade().is_some() {
             VaultState::NeedsUpgrade
         } else if inner.heads.len() > 1 {
@@ -309,7 +337,12 @@ impl Vaults {
     }
 
     fn all(&self) -> Vec<Arc<Entry>> {
-        self.entries.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.entries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     fn entry(&self, vault: &VaultId) -> Result<Arc<Entry>, VaultError> {
@@ -340,11 +373,20 @@ impl Vaults {
         if self.all().len() >= MAX_VAULTS {
             return Err(VaultError::TooMany);
         }
-        let (store, entries, changed) = (self.store.clone(), self.entries.clone(), self.changed.clone());
+        let (store, entries, changed) = (
+            self.store.clone(),
+            self.entries.clone(),
+            self.changed.clone(),
+        );
         to_the_end(async move {
             store.commit(batch).await?;
             let id = entry.id;
-            let entry = entries.write().unwrap_or_else(PoisonError::into_inner).entry(id).or_insert_with(|| Arc::new(entry)).clone();
+            let entry = entries
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(id)
+                .or_insert_with(|| Arc::new(entry))
+                .clone();
             changed.send(Changed { vault: id }).ok();
             Ok(entry)
         })
@@ -353,7 +395,11 @@ impl Vaults {
 
     /// This node's role, or an error that says what would be needed.
     fn need_role(&self, entry: &Entry, needed: Role) -> Result<(), VaultError> {
-        let found = entry.read().control.state().role_of(&self.me, now_ms() / 1_000);
+        let found = entry
+            .read()
+            .control
+            .state()
+            .role_of(&self.me, now_ms() / 1_000);
         if found >= Some(needed) {
             return Ok(());
         }
@@ -364,24 +410,45 @@ impl Vaults {
             Some(Role::Owner) => "an owner",
             None => "no member",
         };
-        Err(VaultError::Role { found: word(found), needed: word(Some(needed)) })
+        Err(VaultError::Role {
+            found: word(found),
+            needed: word(Some(needed)),
+        })
     }
 
     /// The nodes that are members of any vault.
     #[must_use]
     pub fn members_of_all(&self) -> BTreeSet<NodeId> {
-        self.all().iter().flat_map(|e| e.read().control.state().members.keys().copied().collect::<Vec<_>>()).filter(|n| *n != self.me).collect()
+        self.all()
+            .iter()
+            .flat_map(|e| {
+                e.read()
+                    .control
+                    .state()
+                    .members
+                    .keys()
+                    .copied()
+                    .collect::<Vec<_>>()
+            })
+            .filter(|n| *n != self.me)
+            .collect()
     }
 }
 
 /// Runs to its end, whether or not somebody still waits for it.
-async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T, VaultError>> + Send + 'static) -> Result<T, VaultError> {
-    tokio::spawn(work).await.unwrap_or(Err(VaultError::Store(StoreError::Stopped)))
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, VaultError>> + Send + 'static,
+) -> Result<T, VaultError> {
+    tokio::spawn(work)
+        .await
+        .unwrap_or(Err(VaultError::Store(StoreError::Stopped)))
 }
 
 /// Unix milliseconds by this machine's clock.
 pub(crate) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Fresh random bytes.

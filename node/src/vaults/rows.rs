@@ -33,7 +33,10 @@ pub struct FloorRow {
 }
 
 pub fn put_vault(batch: &mut Batch, vault: &VaultId, name: Option<&str>, shape: Option<&ShapeKey>) {
-    let row = VaultRow { name: name.map(str::to_owned), shape: shape.map(|s| (*s.expose()).into()) };
+    let row = VaultRow {
+        name: name.map(str::to_owned),
+        shape: shape.map(|s| (*s.expose()).into()),
+    };
     batch.put(Table::Vault, vault.as_bytes(), enc::encode(&row));
 }
 
@@ -52,17 +55,29 @@ pub fn read_floor(row: &[u8]) -> Result<FloorRow, VaultError> {
 /// Operations are numbered in an order in which parents come first.
 pub fn put_op(batch: &mut Batch, vault: &VaultId, at: usize, bytes: &[u8]) {
     let at = u32::try_from(at).unwrap_or(u32::MAX).to_be_bytes();
-    batch.put(Table::Op, &[&vault.as_bytes()[..], &at].concat(), bytes.to_vec());
+    batch.put(
+        Table::Op,
+        &[&vault.as_bytes()[..], &at].concat(),
+        bytes.to_vec(),
+    );
 }
 
 /// Operations of kinds that this version does not evaluate stand behind all others.
 pub fn put_newer_op(batch: &mut Batch, vault: &VaultId, id: &OpId, bytes: &[u8]) {
     let [a, b, c, d, ..] = *id.as_bytes();
-    batch.put(Table::Op, &[&vault.as_bytes()[..], &[a | 0x80, b, c, d]].concat(), bytes.to_vec());
+    batch.put(
+        Table::Op,
+        &[&vault.as_bytes()[..], &[a | 0x80, b, c, d]].concat(),
+        bytes.to_vec(),
+    );
 }
 
 pub fn put_commit(batch: &mut Batch, vault: &VaultId, commit: &CommitId, bytes: &[u8]) {
-    batch.put(Table::Commit, &pair(vault, commit.as_bytes()), bytes.to_vec());
+    batch.put(
+        Table::Commit,
+        &pair(vault, commit.as_bytes()),
+        bytes.to_vec(),
+    );
 }
 
 pub fn put_object(batch: &mut Batch, vault: &VaultId, address: &Address, bytes: Vec<u8>) {
@@ -75,18 +90,35 @@ pub fn put_wrap(batch: &mut Batch, wrap: &WrapRecord, bytes: &[u8]) {
 
 /// One wrap is kept of an epoch, a receiver and a maker.
 pub fn wrap_key(wrap: &WrapRecord) -> Vec<u8> {
-    [wrap.vault.as_ref(), wrap.epoch.as_ref(), wrap.to.as_ref(), wrap.from.as_ref()].concat()
+    [
+        wrap.vault.as_ref(),
+        wrap.epoch.as_ref(),
+        wrap.to.as_ref(),
+        wrap.from.as_ref(),
+    ]
+    .concat()
 }
 
 pub fn put_secret(batch: &mut Batch, vault: &VaultId, secret: &EpochSecret) {
-    batch.put(Table::Epoch, &pair(vault, secret.id().as_bytes()), secret.expose().to_vec());
+    batch.put(
+        Table::Epoch,
+        &pair(vault, secret.id().as_bytes()),
+        secret.expose().to_vec(),
+    );
 }
 
 pub fn read_secret(row: &Zeroizing<Vec<u8>>, key: &[u8]) -> Result<EpochSecret, VaultError> {
-    let bytes: [u8; 32] = row.as_slice().try_into().map_err(|_| VaultError::Row("a secret"))?;
+    let bytes: [u8; 32] = row
+        .as_slice()
+        .try_into()
+        .map_err(|_| VaultError::Row("a secret"))?;
     let secret = EpochSecret::new(Zeroizing::new(bytes));
     let named = key.get(32..).and_then(|k| EpochId::try_from(k).ok());
-    if named == Some(secret.id()) { Ok(secret) } else { Err(VaultError::Row("a secret")) }
+    if named == Some(secret.id()) {
+        Ok(secret)
+    } else {
+        Err(VaultError::Row("a secret"))
+    }
 }
 
 /// `vault ‖ id`.

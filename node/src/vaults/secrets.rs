@@ -31,14 +31,29 @@ impl Keyring for Secrets {
 
 impl Secrets {
     pub fn new(shape: Option<ShapeKey>, secrets: impl IntoIterator<Item = EpochSecret>) -> Secrets {
-        let epochs = secrets.into_iter().map(|s| (s.id(), (EpochSecret::new(Zeroizing::new(*s.expose())), s.object_keys()))).collect();
+        let epochs = secrets
+            .into_iter()
+            .map(|s| {
+                (
+                    s.id(),
+                    (
+                        EpochSecret::new(Zeroizing::new(*s.expose())),
+                        s.object_keys(),
+                    ),
+                )
+            })
+            .collect();
         Secrets { shape, epochs }
     }
 
     /// A copy with more secrets.
     pub fn with(&self, shape: Option<ShapeKey>, more: &[EpochSecret]) -> Secrets {
         let old = self.epochs.values().map(|(s, _)| copy(s));
-        let shape = shape.or_else(|| self.shape.as_ref().map(|s| ShapeKey::new(Zeroizing::new(*s.expose()))));
+        let shape = shape.or_else(|| {
+            self.shape
+                .as_ref()
+                .map(|s| ShapeKey::new(Zeroizing::new(*s.expose())))
+        });
         Secrets::new(shape, old.chain(more.iter().map(copy)))
     }
 
@@ -52,16 +67,29 @@ impl Secrets {
 
     /// All epochs that live can be opened.
     pub fn complete(&self, control: &Control) -> bool {
-        self.shape.is_some() && control.state().epochs.iter().all(|e| self.epochs.contains_key(e))
+        self.shape.is_some()
+            && control
+                .state()
+                .epochs
+                .iter()
+                .all(|e| self.epochs.contains_key(e))
     }
 
     /// What new objects are sealed with: the one epoch that lives, or the join of all.
     pub fn writing(&self, control: &Control) -> Result<ObjectKeys, VaultError> {
-        let secrets: Option<Vec<&EpochSecret>> = control.state().epochs.iter().map(|e| self.secret(e)).collect();
+        let secrets: Option<Vec<&EpochSecret>> = control
+            .state()
+            .epochs
+            .iter()
+            .map(|e| self.secret(e))
+            .collect();
         match secrets.as_deref() {
             Some([one]) => Ok(one.object_keys()),
             Some(many) if !many.is_empty() => {
-                let many: Vec<EpochSecret> = many.iter().map(|s| EpochSecret::new(Zeroizing::new(*s.expose()))).collect();
+                let many: Vec<EpochSecret> = many
+                    .iter()
+                    .map(|s| EpochSecret::new(Zeroizing::new(*s.expose())))
+                    .collect();
                 Ok(epoch::join(&many).object_keys())
             }
             _ => Err(VaultError::Pending),
@@ -71,7 +99,12 @@ impl Secrets {
     /// Secrets that the log, the wraps and the boxes give this node and that it does not have yet, with the shape key.
     ///
     /// A wrap that does not open, or holds another secret than the log commits to, is passed over: another may be right.
-    pub fn found<'w>(&self, control: &Control, wraps: impl Iterator<Item = &'w WrapRecord> + Clone, key: &RootKey) -> (Option<ShapeKey>, Vec<EpochSecret>) {
+    pub fn found<'w>(
+        &self,
+        control: &Control,
+        wraps: impl Iterator<Item = &'w WrapRecord> + Clone,
+        key: &RootKey,
+    ) -> (Option<ShapeKey>, Vec<EpochSecret>) {
         let (me, vault, commitment) = (key.node_id(), control.vault(), control.shape_commitment());
         let mut shape = None;
         let mut found: BTreeMap<EpochId, EpochSecret> = BTreeMap::new();
@@ -87,13 +120,33 @@ impl Secrets {
                 continue;
             }
             let genesis = matches!(op.payload().body(), Some(Body::Genesis { .. }));
-            let named = if genesis { VaultId::from(NO_VAULT) } else { vault };
+            let named = if genesis {
+                VaultId::from(NO_VAULT)
+            } else {
+                vault
+            };
             let author = op.payload().author;
             for wrapped in record.wraps.iter().filter(|w| w.to == me) {
-                take(Place { vault: &named, epoch: &id, to: &me, from: &author }, wrapped);
+                take(
+                    Place {
+                        vault: &named,
+                        epoch: &id,
+                        to: &me,
+                        from: &author,
+                    },
+                    wrapped,
+                );
             }
             for wrap in wraps.clone().filter(|w| w.to == me && w.epoch == id) {
-                take(Place { vault: &vault, epoch: &id, to: &me, from: &wrap.from }, &wrap.wrapped());
+                take(
+                    Place {
+                        vault: &vault,
+                        epoch: &id,
+                        to: &me,
+                        from: &wrap.from,
+                    },
+                    &wrap.wrapped(),
+                );
             }
         }
         self.follow_boxes(control, &mut found);
@@ -104,27 +157,48 @@ impl Secrets {
 
     /// Secrets of epochs that lived side by side, joined: what was written meanwhile is sealed with them. The log has no record of a join, so all that can have been used are
     /// made.
-    fn joined(&self, control: &Control, found: &BTreeMap<EpochId, EpochSecret>) -> Vec<EpochSecret> {
-        let before = control.epochs().map(|(_, record)| record.before.iter().map(|b| b.epoch).collect::<Vec<_>>());
-        let sides: BTreeSet<Vec<EpochId>> = before.chain([control.state().epochs.clone()]).filter(|side| side.len() > 1).flat_map(|side| subsets(&side)).collect();
+    fn joined(
+        &self,
+        control: &Control,
+        found: &BTreeMap<EpochId, EpochSecret>,
+    ) -> Vec<EpochSecret> {
+        let before = control
+            .epochs()
+            .map(|(_, record)| record.before.iter().map(|b| b.epoch).collect::<Vec<_>>());
+        let sides: BTreeSet<Vec<EpochId>> = before
+            .chain([control.state().epochs.clone()])
+            .filter(|side| side.len() > 1)
+            .flat_map(|side| subsets(&side))
+            .collect();
         let joined = |side: Vec<EpochId>| {
-            let secrets: Option<Vec<EpochSecret>> = side.iter().map(|id| found.get(id).or_else(|| self.secret(id)).map(copy)).collect();
+            let secrets: Option<Vec<EpochSecret>> = side
+                .iter()
+                .map(|id| found.get(id).or_else(|| self.secret(id)).map(copy))
+                .collect();
             secrets.map(|secrets| epoch::join(&secrets))
         };
-        sides.into_iter().filter_map(joined).filter(|s| !self.epochs.contains_key(&s.id())).collect()
+        sides
+            .into_iter()
+            .filter_map(joined)
+            .filter(|s| !self.epochs.contains_key(&s.id()))
+            .collect()
     }
 
     /// Opens the boxes of every secret that is known, until nothing more comes out.
     fn follow_boxes(&self, control: &Control, found: &mut BTreeMap<EpochId, EpochSecret>) {
         let mut open: Vec<EpochId> = self.epochs.keys().chain(found.keys()).copied().collect();
         while let Some(id) = open.pop() {
-            let Some((_, record)) = control.epoch(&id) else { continue };
+            let Some((_, record)) = control.epoch(&id) else {
+                continue;
+            };
             for (index, boxed) in record.before.iter().enumerate() {
                 if self.epochs.contains_key(&boxed.epoch) || found.contains_key(&boxed.epoch) {
                     continue;
                 }
                 let secret = found.get(&id).or_else(|| self.secret(&id));
-                let opened = secret.zip(u8::try_from(index).ok()).and_then(|(s, at)| s.open_box(at, &boxed.epoch, &boxed.sealed).ok());
+                let opened = secret
+                    .zip(u8::try_from(index).ok())
+                    .and_then(|(s, at)| s.open_box(at, &boxed.epoch, &boxed.sealed).ok());
                 if let Some(before) = opened {
                     open.push(boxed.epoch);
                     found.insert(boxed.epoch, before);
@@ -143,6 +217,15 @@ fn subsets(side: &[EpochId]) -> Vec<Vec<EpochId>> {
     if side.len() > MAX_SIDES {
         return vec![side.to_vec()];
     }
-    let choice = |mask: usize| side.iter().enumerate().filter(|(at, _)| mask & (1 << at) != 0).map(|(_, id)| *id).collect::<Vec<_>>();
-    (0..1usize << side.len()).map(choice).filter(|chosen| chosen.len() > 1).collect()
+    let choice = |mask: usize| {
+        side.iter()
+            .enumerate()
+            .filter(|(at, _)| mask & (1 << at) != 0)
+            .map(|(_, id)| *id)
+            .collect::<Vec<_>>()
+    };
+    (0..1usize << side.len())
+        .map(choice)
+        .filter(|chosen| chosen.len() > 1)
+        .collect()
 }

@@ -53,10 +53,26 @@ impl Vaults {
             None => return Err(VaultError::NoSuch("a version".to_owned())),
         };
         let durable = pin.is_none() || inner.commits.reachable(&inner.heads).contains(&version);
-        let header = inner.commits.get(&version).filter(|h| h.valid && durable).ok_or_else(|| VaultError::NoSuch(version.to_string()))?;
-        let (author, committed_ms, root, control) = (header.author, header.time_ms, header.root, inner.control.clone());
+        let header = inner
+            .commits
+            .get(&version)
+            .filter(|h| h.valid && durable)
+            .ok_or_else(|| VaultError::NoSuch(version.to_string()))?;
+        let (author, committed_ms, root, control) = (
+            header.author,
+            header.time_ms,
+            header.root,
+            inner.control.clone(),
+        );
         drop(inner);
-        Ok(Served { version, author, committed_ms, root, commit: self.commit_bytes(vault, &version)?, control })
+        Ok(Served {
+            version,
+            author,
+            committed_ms,
+            root,
+            commit: self.commit_bytes(vault, &version)?,
+            control,
+        })
     }
 
     /// The control log of a vault, if it is here.
@@ -68,18 +84,31 @@ impl Vaults {
     /// Root of the tree of a version that is here.
     #[must_use]
     pub fn root_of(&self, vault: &VaultId, version: &CommitId) -> Option<Address> {
-        self.entry(vault).ok()?.read().commits.get(version).map(|h| h.root)
+        self.entry(vault)
+            .ok()?
+            .read()
+            .commits
+            .get(version)
+            .map(|h| h.root)
     }
 
     /// Sealed objects of the tree `want` that the tree `have` does not have, parents first.
     ///
     /// # Errors
     /// When one is missing or damaged.
-    pub fn objects_of(&self, vault: &VaultId, have: Option<Address>, want: Address) -> Result<Vec<Vec<u8>>, VaultError> {
+    pub fn objects_of(
+        &self,
+        vault: &VaultId,
+        have: Option<Address>,
+        want: Address,
+    ) -> Result<Vec<Vec<u8>>, VaultError> {
         let entry = self.entry(vault)?;
         let have: Vec<Address> = have.into_iter().collect();
         let addresses = tree::difference(&self.objects(&entry), &have, &want)?;
-        let one = |a: &Address| self.object(vault, a)?.ok_or(VaultError::Tree(tree::TreeError::Missing(*a)));
+        let one = |a: &Address| {
+            self.object(vault, a)?
+                .ok_or(VaultError::Tree(tree::TreeError::Missing(*a)))
+        };
         addresses.iter().map(one).collect()
     }
 
@@ -88,19 +117,35 @@ impl Vaults {
     ///
     /// # Errors
     /// When a page is missing or damaged.
-    pub fn change_of(&self, vault: &VaultId, have: Address, want: Address) -> Result<Vec<Address>, VaultError> {
+    pub fn change_of(
+        &self,
+        vault: &VaultId,
+        have: Address,
+        want: Address,
+    ) -> Result<Vec<Address>, VaultError> {
         let entry = self.entry(vault)?;
         let objects = self.objects(&entry);
         let mut addresses = tree::difference(&objects, &[have], &want)?;
         let secrets = entry.read().secrets.clone();
         let known: BTreeSet<Address> = addresses.iter().copied().collect();
         let mut moved = BTreeSet::new();
-        let changes = Tree::new(&objects, &*secrets, *vault, want).changes_since(&Tree::new(&objects, &*secrets, *vault, have))?;
-        for value in changes.iter().flat_map(|c| &c.new).filter_map(tree::Variant::object) {
+        let changes = Tree::new(&objects, &*secrets, *vault, want)
+            .changes_since(&Tree::new(&objects, &*secrets, *vault, have))?;
+        for value in changes
+            .iter()
+            .flat_map(|c| &c.new)
+            .filter_map(tree::Variant::object)
+        {
             moved.insert(value);
-            let bytes = self.object(vault, &value)?.ok_or(tree::TreeError::Missing(value))?;
+            let bytes = self
+                .object(vault, &value)?
+                .ok_or(tree::TreeError::Missing(value))?;
             // A blob has no refs; a large value's list names its chunks.
-            moved.extend(seal::header(&bytes).map_err(|e| tree::TreeError::Seal(value, e))?.refs);
+            moved.extend(
+                seal::header(&bytes)
+                    .map_err(|e| tree::TreeError::Seal(value, e))?
+                    .refs,
+            );
         }
         addresses.extend(moved.difference(&known));
         Ok(addresses)
@@ -111,24 +156,48 @@ impl Vaults {
     /// # Errors
     /// When one is no object.
     pub fn epochs_of(objects: &[Vec<u8>]) -> Result<BTreeSet<EpochId>, VaultError> {
-        objects.iter().map(|o| seal::header(o).map(|h| h.epoch).map_err(|_| VaultError::Row("an object"))).collect()
+        objects
+            .iter()
+            .map(|o| {
+                seal::header(o)
+                    .map(|h| h.epoch)
+                    .map_err(|_| VaultError::Row("an object"))
+            })
+            .collect()
     }
 
     /// The object keys of epochs that this node can open; `Pending` when one is missing.
     ///
     /// # Errors
     /// `Pending`.
-    pub fn object_keys(&self, vault: &VaultId, epochs: impl IntoIterator<Item = EpochId>) -> Result<Vec<ObjectKeys>, VaultError> {
+    pub fn object_keys(
+        &self,
+        vault: &VaultId,
+        epochs: impl IntoIterator<Item = EpochId>,
+    ) -> Result<Vec<ObjectKeys>, VaultError> {
         let entry = self.entry(vault)?;
         let secrets = entry.read().secrets.clone();
-        epochs.into_iter().map(|e| secrets.secret(&e).map(polykey_core::epoch::EpochSecret::object_keys).ok_or(VaultError::Pending)).collect()
+        epochs
+            .into_iter()
+            .map(|e| {
+                secrets
+                    .secret(&e)
+                    .map(polykey_core::epoch::EpochSecret::object_keys)
+                    .ok_or(VaultError::Pending)
+            })
+            .collect()
     }
 
     /// Files of a tree that any of `rules` covers (all of them without rules), by path.
     ///
     /// # Errors
     /// When a page or value cannot be read.
-    pub fn files(&self, vault: &VaultId, root: Address, rules: &[String]) -> Result<Vec<ServedFile>, VaultError> {
+    pub fn files(
+        &self,
+        vault: &VaultId,
+        root: Address,
+        rules: &[String],
+    ) -> Result<Vec<ServedFile>, VaultError> {
         let entry = self.entry(vault)?;
         let secrets = entry.read().secrets.clone();
         let objects = self.objects(&entry);
@@ -138,7 +207,11 @@ impl Vaults {
             let covered = rules.is_empty() || rules.iter().any(|rule| path::covers(rule, &path));
             let shown = entry.read().newest(&variants);
             if let Some(variant) = shown.filter(|_| covered).map(|at| &variants[at]) {
-                out.push(ServedFile { mode: variant.mode, value: tree.read(variant)?, path });
+                out.push(ServedFile {
+                    mode: variant.mode,
+                    value: tree.read(variant)?,
+                    path,
+                });
             }
         }
         Ok(out)

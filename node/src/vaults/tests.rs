@@ -19,7 +19,12 @@ impl Node {
     fn new(seed: u8) -> Node {
         let (dir, store) = scratch_store();
         let vaults = Vaults::open(store.clone(), RootKey::from_seed(&[seed; 32]), None).unwrap();
-        Node { _dir: dir, store, seed, vaults }
+        Node {
+            _dir: dir,
+            store,
+            seed,
+            vaults,
+        }
     }
 
     fn id(&self) -> NodeId {
@@ -28,12 +33,25 @@ impl Node {
 
     /// The node after a restart of the process, as far as the vaults are concerned.
     fn reopen(&mut self) {
-        self.vaults = Vaults::open(self.store.clone(), RootKey::from_seed(&[self.seed; 32]), None).unwrap();
+        self.vaults = Vaults::open(
+            self.store.clone(),
+            RootKey::from_seed(&[self.seed; 32]),
+            None,
+        )
+        .unwrap();
     }
 
     async fn set(&self, vault: &VaultId, path: &str, value: &[u8]) -> CommitId {
-        let edit = Edit::Put { path: path.into(), mode: 0o444, value: Zeroizing::new(value.to_vec()) };
-        self.vaults.edit(vault, vec![edit], None).await.unwrap().version
+        let edit = Edit::Put {
+            path: path.into(),
+            mode: 0o444,
+            value: Zeroizing::new(value.to_vec()),
+        };
+        self.vaults
+            .edit(vault, vec![edit], None)
+            .await
+            .unwrap()
+            .version
     }
 
     fn get(&self, vault: &VaultId, path: &str) -> Result<Vec<u8>, VaultError> {
@@ -55,7 +73,12 @@ async fn tell(from: &Node, to: &Node, vault: &VaultId) -> Result<usize, VaultErr
     panic!("announcements without end");
 }
 
-async fn take(from: &Node, to: &Node, vault: &VaultId, mut announce: Announce) -> Result<(), VaultError> {
+async fn take(
+    from: &Node,
+    to: &Node,
+    vault: &VaultId,
+    mut announce: Announce,
+) -> Result<(), VaultError> {
     loop {
         match to.vaults.receive(&from.id(), vault, announce, true).await? {
             Received::Done { .. } => return Ok(()),
@@ -68,7 +91,11 @@ async fn take(from: &Node, to: &Node, vault: &VaultId, mut announce: Announce) -
             }
             Received::NeedRecords { ops, commits } => {
                 let (ops, commits) = from.vaults.records(vault, &ops, &commits)?;
-                announce = Announce { ops: ops.into_iter().map(Into::into).collect(), commits: commits.into_iter().map(Into::into).collect(), ..Announce::default() };
+                announce = Announce {
+                    ops: ops.into_iter().map(Into::into).collect(),
+                    commits: commits.into_iter().map(Into::into).collect(),
+                    ..Announce::default()
+                };
             }
         }
     }
@@ -78,23 +105,62 @@ async fn take(from: &Node, to: &Node, vault: &VaultId, mut announce: Announce) -
 async fn what_was_set_is_read_back_listed_and_logged_also_after_a_restart() {
     let mut a = Node::new(1);
     let vault = a.vaults.create("app").await.unwrap();
-    assert!(matches!(a.get(&vault, "db/password"), Err(VaultError::NoSuch(_))));
+    assert!(matches!(
+        a.get(&vault, "db/password"),
+        Err(VaultError::NoSuch(_))
+    ));
     let first = a.set(&vault, "db/password", b"one").await;
     a.set(&vault, "big", &vec![7; 65_535]).await;
     a.set(&vault, "db/password", b"two").await;
     for _ in 0..2 {
         assert_eq!(a.get(&vault, "db/password").unwrap(), b"two");
         assert_eq!(a.get(&vault, "big").unwrap().len(), 65_535);
-        assert_eq!(a.vaults.get(&vault, "db/password", Some(&first.to_string()[..8])).unwrap().0.as_slice(), b"one");
-        assert_eq!(a.vaults.get(&vault, "db/password", Some("~2")).unwrap().1, first);
-        let paths: Vec<String> = a.vaults.list_paths(&vault, "").unwrap().entries.into_iter().map(|e| e.path).collect();
+        assert_eq!(
+            a.vaults
+                .get(&vault, "db/password", Some(&first.to_string()[..8]))
+                .unwrap()
+                .0
+                .as_slice(),
+            b"one"
+        );
+        assert_eq!(
+            a.vaults.get(&vault, "db/password", Some("~2")).unwrap().1,
+            first
+        );
+        let paths: Vec<String> = a
+            .vaults
+            .list_paths(&vault, "")
+            .unwrap()
+            .entries
+            .into_iter()
+            .map(|e| e.path)
+            .collect();
         assert_eq!(paths, ["big", "db/password"]);
         let log = a.vaults.log(&vault, Some("db"), 10).unwrap();
-        assert_eq!(log.iter().map(|v| v.changes.clone()).collect::<Vec<_>>(), [vec![("db/password".to_owned(), "changed")], vec![("db/password".to_owned(), "added")]]);
+        assert_eq!(
+            log.iter().map(|v| v.changes.clone()).collect::<Vec<_>>(),
+            [
+                vec![("db/password".to_owned(), "changed")],
+                vec![("db/password".to_owned(), "added")]
+            ]
+        );
         assert_eq!(a.vaults.resolve("app").unwrap(), vault);
         a.reopen();
     }
-    let gone = a.vaults.edit(&vault, vec![Edit::Remove { path: "big".into() }, Edit::Remove { path: "db/password".into() }], None).await.unwrap();
+    let gone = a
+        .vaults
+        .edit(
+            &vault,
+            vec![
+                Edit::Remove { path: "big".into() },
+                Edit::Remove {
+                    path: "db/password".into(),
+                },
+            ],
+            None,
+        )
+        .await
+        .unwrap();
     assert_eq!(gone.changed.len(), 2);
     a.reopen();
     assert!(a.vaults.list_paths(&vault, "").unwrap().entries.is_empty());
@@ -106,8 +172,15 @@ async fn a_write_that_expects_another_version_changes_nothing() {
     let vault = a.vaults.create("app").await.unwrap();
     let first = a.set(&vault, "x", b"1").await;
     a.set(&vault, "x", b"2").await;
-    let edit = vec![Edit::Put { path: "x".into(), mode: 0o444, value: Zeroizing::new(b"3".to_vec()) }];
-    assert!(matches!(a.vaults.edit(&vault, edit, Some(first)).await, Err(VaultError::Moved { .. })));
+    let edit = vec![Edit::Put {
+        path: "x".into(),
+        mode: 0o444,
+        value: Zeroizing::new(b"3".to_vec()),
+    }];
+    assert!(matches!(
+        a.vaults.edit(&vault, edit, Some(first)).await,
+        Err(VaultError::Moved { .. })
+    ));
     assert_eq!(a.get(&vault, "x").unwrap(), b"2");
 }
 
@@ -118,17 +191,32 @@ async fn a_vault_is_shared_with_a_node_that_was_never_met() {
     for n in 0..30u8 {
         a.set(&vault, &format!("s/{n}"), &vec![n; 3_000]).await;
     }
-    assert!(matches!(tell(&a, &b, &vault).await, Err(VaultError::NotFound)), "no grant yet");
-    a.vaults.grant(&vault, b.id(), Role::Reader, None, None).await.unwrap();
+    assert!(
+        matches!(tell(&a, &b, &vault).await, Err(VaultError::NotFound)),
+        "no grant yet"
+    );
+    a.vaults
+        .grant(&vault, b.id(), Role::Reader, None, None)
+        .await
+        .unwrap();
     let announcements = tell(&a, &b, &vault).await.unwrap();
     assert!(announcements > 1, "more than fits into one");
     for _ in 0..2 {
         assert_eq!(b.get(&vault, "s/7").unwrap(), vec![7; 3_000]);
         assert_eq!(b.vaults.summary(&vault), a.vaults.summary(&vault));
-        assert_eq!(b.vaults.log(&vault, None, 100).unwrap().len(), 30, "the whole history came");
+        assert_eq!(
+            b.vaults.log(&vault, None, 100).unwrap().len(),
+            30,
+            "the whole history came"
+        );
         b.reopen();
     }
-    assert!(matches!(b.vaults.edit(&vault, vec![Edit::Remove { path: "s/7".into() }], None).await, Err(VaultError::Role { .. })));
+    assert!(matches!(
+        b.vaults
+            .edit(&vault, vec![Edit::Remove { path: "s/7".into() }], None)
+            .await,
+        Err(VaultError::Role { .. })
+    ));
 }
 
 #[tokio::test]
@@ -136,14 +224,36 @@ async fn one_rotation_is_one_announcement_with_its_objects_inline() {
     let (a, b) = (Node::new(1), Node::new(2));
     let vault = a.vaults.create("app").await.unwrap();
     a.set(&vault, "x", b"1").await;
-    a.vaults.grant(&vault, b.id(), Role::Reader, None, None).await.unwrap();
+    a.vaults
+        .grant(&vault, b.id(), Role::Reader, None, None)
+        .await
+        .unwrap();
     tell(&a, &b, &vault).await.unwrap();
     let mut told = Told::new(&b.vaults.summary(&vault).unwrap());
-    a.vaults.announce_for(&vault, &mut told, usize::MAX).unwrap();
+    a.vaults
+        .announce_for(&vault, &mut told, usize::MAX)
+        .unwrap();
     a.set(&vault, "x", b"2").await;
-    let announce = a.vaults.announce_for(&vault, &mut told, usize::MAX).unwrap();
-    assert_eq!((announce.ops.len(), announce.wraps.len(), announce.commits.len(), announce.objects.len()), (0, 0, 1, 1));
-    assert_eq!(b.vaults.receive(&a.id(), &vault, announce, false).await.unwrap(), Received::Done { changed: true });
+    let announce = a
+        .vaults
+        .announce_for(&vault, &mut told, usize::MAX)
+        .unwrap();
+    assert_eq!(
+        (
+            announce.ops.len(),
+            announce.wraps.len(),
+            announce.commits.len(),
+            announce.objects.len()
+        ),
+        (0, 0, 1, 1)
+    );
+    assert_eq!(
+        b.vaults
+            .receive(&a.id(), &vault, announce, false)
+            .await
+            .unwrap(),
+        Received::Done { changed: true }
+    );
     assert_eq!(b.get(&vault, "x").unwrap(), b"2");
 }
 
@@ -153,19 +263,28 @@ async fn a_removed_member_opens_nothing_that_is_sealed_later() {
     let vault = a.vaults.create("app").await.unwrap();
     a.set(&vault, "x", b"old").await;
     for node in [&b, &c] {
-        a.vaults.grant(&vault, node.id(), Role::Reader, None, None).await.unwrap();
+        a.vaults
+            .grant(&vault, node.id(), Role::Reader, None, None)
+            .await
+            .unwrap();
         tell(&a, node, &vault).await.unwrap();
     }
     assert_eq!(a.vaults.revoke(&vault, b.id()).await.unwrap().rotate, ["x"]);
     a.set(&vault, "x", b"new").await;
-    assert!(!a.vaults.shared_with(&b.id()).contains(&vault), "it is not told any more");
+    assert!(
+        !a.vaults.shared_with(&b.id()).contains(&vault),
+        "it is not told any more"
+    );
     tell(&a, &c, &vault).await.unwrap();
     assert_eq!(c.get(&vault, "x").unwrap(), b"new", "who stays reads on");
     // Even if somebody gives it the ciphertext.
     tell(&a, &b, &vault).await.unwrap();
     assert!(b.get(&vault, "x").is_err());
     let last = a.vaults.revoke(&vault, a.id()).await;
-    assert!(matches!(last, Err(VaultError::Control(_))), "the last owner stays");
+    assert!(
+        matches!(last, Err(VaultError::Control(_))),
+        "the last owner stays"
+    );
 }
 
 #[tokio::test]
@@ -173,10 +292,19 @@ async fn a_mirror_carries_a_vault_that_it_cannot_read() {
     let (a, mirror, c) = (Node::new(1), Node::new(2), Node::new(3));
     let vault = a.vaults.create("app").await.unwrap();
     a.set(&vault, "x", b"value").await;
-    a.vaults.grant(&vault, mirror.id(), Role::Mirror, None, None).await.unwrap();
-    a.vaults.grant(&vault, c.id(), Role::Reader, None, None).await.unwrap();
+    a.vaults
+        .grant(&vault, mirror.id(), Role::Mirror, None, None)
+        .await
+        .unwrap();
+    a.vaults
+        .grant(&vault, c.id(), Role::Reader, None, None)
+        .await
+        .unwrap();
     tell(&a, &mirror, &vault).await.unwrap();
-    assert!(matches!(mirror.get(&vault, "x"), Err(VaultError::Role { .. })));
+    assert!(matches!(
+        mirror.get(&vault, "x"),
+        Err(VaultError::Role { .. })
+    ));
     tell(&mirror, &c, &vault).await.unwrap();
     assert_eq!(c.get(&vault, "x").unwrap(), b"value");
 }
@@ -186,8 +314,14 @@ async fn bytes_that_the_sender_could_have_checked_are_its_fault() {
     let (a, b) = (Node::new(1), Node::new(2));
     let vault = a.vaults.create("app").await.unwrap();
     a.set(&vault, "x", b"1").await;
-    a.vaults.grant(&vault, b.id(), Role::Reader, None, None).await.unwrap();
-    let announce = a.vaults.announce_for(&vault, &mut Told::default(), usize::MAX).unwrap();
+    a.vaults
+        .grant(&vault, b.id(), Role::Reader, None, None)
+        .await
+        .unwrap();
+    let announce = a
+        .vaults
+        .announce_for(&vault, &mut Told::default(), usize::MAX)
+        .unwrap();
     let spoil = |n: usize| {
         let mut bad = announce.clone();
         let list = match n {
@@ -200,7 +334,10 @@ async fn bytes_that_the_sender_could_have_checked_are_its_fault() {
     };
     for n in 0..3 {
         let result = b.vaults.receive(&a.id(), &vault, spoil(n), true).await;
-        assert!(matches!(result, Err(VaultError::Peer(_))), "{n}: {result:?}");
+        assert!(
+            matches!(result, Err(VaultError::Peer(_))),
+            "{n}: {result:?}"
+        );
     }
     take(&a, &b, &vault, announce).await.unwrap();
     assert_eq!(b.get(&vault, "x").unwrap(), b"1");
@@ -210,13 +347,30 @@ async fn bytes_that_the_sender_could_have_checked_are_its_fault() {
 async fn an_interrupted_transfer_goes_on_where_it_stopped() {
     let (a, mut b) = (Node::new(1), Node::new(2));
     let vault = a.vaults.create("app").await.unwrap();
-    let edits = (0..60u8).map(|n| Edit::Put { path: format!("s/{n}"), mode: 0o444, value: Zeroizing::new(vec![n; 5_000]) }).collect();
+    let edits = (0..60u8)
+        .map(|n| Edit::Put {
+            path: format!("s/{n}"),
+            mode: 0o444,
+            value: Zeroizing::new(vec![n; 5_000]),
+        })
+        .collect();
     a.vaults.edit(&vault, edits, None).await.unwrap();
-    a.vaults.grant(&vault, b.id(), Role::Reader, None, None).await.unwrap();
-    let announce = a.vaults.announce_for(&vault, &mut Told::default(), usize::MAX).unwrap();
+    a.vaults
+        .grant(&vault, b.id(), Role::Reader, None, None)
+        .await
+        .unwrap();
+    let announce = a
+        .vaults
+        .announce_for(&vault, &mut Told::default(), usize::MAX)
+        .unwrap();
     let mut fetched = 0;
     for round in 0..500 {
-        let Received::NeedObjects { want, have } = b.vaults.receive(&a.id(), &vault, announce.clone(), true).await.unwrap() else {
+        let Received::NeedObjects { want, have } = b
+            .vaults
+            .receive(&a.id(), &vault, announce.clone(), true)
+            .await
+            .unwrap()
+        else {
             assert!(round > 3, "it took several tries");
             assert_eq!(b.get(&vault, "s/9").unwrap(), vec![9; 5_000]);
             return;

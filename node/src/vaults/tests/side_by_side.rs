@@ -23,14 +23,21 @@ async fn exchange(nodes: &[&Node], vault: &VaultId) {
 async fn shared(nodes: &[&Node], role: Role) -> VaultId {
     let vault = nodes[0].vaults.create("app").await.unwrap();
     for node in &nodes[1..] {
-        nodes[0].vaults.grant(&vault, node.id(), role, None, None).await.unwrap();
+        nodes[0]
+            .vaults
+            .grant(&vault, node.id(), role, None, None)
+            .await
+            .unwrap();
     }
     exchange(nodes, &vault).await;
     vault
 }
 
 async fn remove(node: &Node, vault: &VaultId, path: &str) -> Edited {
-    node.vaults.edit(vault, vec![Edit::Remove { path: path.into() }], None).await.unwrap()
+    node.vaults
+        .edit(vault, vec![Edit::Remove { path: path.into() }], None)
+        .await
+        .unwrap()
 }
 
 fn state(node: &Node, vault: &VaultId) -> VaultState {
@@ -46,14 +53,22 @@ async fn writes_side_by_side_are_all_in_the_next_version() {
     a.set(&vault, "x", b"from a").await;
     b.set(&vault, "y", b"from b").await;
     exchange(&[&a, &b], &vault).await;
-    assert_eq!((state(&a, &vault), state(&b, &vault)), (VaultState::Diverged, VaultState::Diverged));
+    assert_eq!(
+        (state(&a, &vault), state(&b, &vault)),
+        (VaultState::Diverged, VaultState::Diverged)
+    );
     assert_eq!(a.vaults.summary(&vault), b.vaults.summary(&vault));
     b.set(&vault, "z", b"after").await;
     tell(&b, &a, &vault).await.unwrap();
     b.reopen();
     for node in [&a, &b] {
         assert_eq!(state(node, &vault), VaultState::Ok);
-        for (path, value) in [("both", &b"0"[..]), ("x", b"from a"), ("y", b"from b"), ("z", b"after")] {
+        for (path, value) in [
+            ("both", &b"0"[..]),
+            ("x", b"from a"),
+            ("y", b"from b"),
+            ("z", b"after"),
+        ] {
             assert_eq!(node.get(&vault, path).unwrap(), value, "{path}");
         }
     }
@@ -91,7 +106,14 @@ async fn a_write_beats_a_removal_beside_it_and_nothing_overwritten_comes_back() 
     b.set(&vault, "old", b"new").await;
     exchange(&[&a, &b], &vault).await;
     a.set(&vault, "other", b"1").await;
-    let paths: Vec<String> = a.vaults.list_paths(&vault, "").unwrap().entries.into_iter().map(|e| e.path).collect();
+    let paths: Vec<String> = a
+        .vaults
+        .list_paths(&vault, "")
+        .unwrap()
+        .entries
+        .into_iter()
+        .map(|e| e.path)
+        .collect();
     assert_eq!(paths, ["kept", "old", "other"]);
     assert_eq!(a.get(&vault, "kept").unwrap(), b"written");
     assert_eq!(a.get(&vault, "old").unwrap(), b"new");
@@ -103,7 +125,10 @@ async fn a_member_who_is_granted_beside_a_rotation_gets_the_new_key_too() {
     let vault = shared(&[&a, &b, &d], Role::Owner).await;
     a.set(&vault, "x", b"1").await;
     exchange(&[&a, &b], &vault).await;
-    a.vaults.grant(&vault, c.id(), Role::Reader, None, None).await.unwrap();
+    a.vaults
+        .grant(&vault, c.id(), Role::Reader, None, None)
+        .await
+        .unwrap();
     b.vaults.revoke(&vault, d.id()).await.unwrap();
     exchange(&[&a, &b], &vault).await;
     b.set(&vault, "x", b"2").await;
@@ -134,9 +159,15 @@ async fn what_is_written_while_two_epochs_live_is_read_by_who_stays_and_by_nobod
     }
     // The next epoch follows both; one who joins later reads what was written between.
     let e = Node::new(5);
-    b.vaults.grant(&vault, e.id(), Role::Owner, None, None).await.unwrap();
+    b.vaults
+        .grant(&vault, e.id(), Role::Owner, None, None)
+        .await
+        .unwrap();
     let f = Node::new(6);
-    b.vaults.grant(&vault, f.id(), Role::Reader, None, None).await.unwrap();
+    b.vaults
+        .grant(&vault, f.id(), Role::Reader, None, None)
+        .await
+        .unwrap();
     b.vaults.revoke(&vault, f.id()).await.unwrap();
     exchange(&[&b, &a, &e], &vault).await;
     a.reopen();
@@ -150,28 +181,55 @@ async fn what_is_written_while_two_epochs_live_is_read_by_who_stays_and_by_nobod
 async fn a_grant_that_has_expired_is_removed_by_an_owner() {
     let (a, b) = (Node::new(1), Node::new(2));
     let vault = a.vaults.create("app").await.unwrap();
-    a.vaults.grant(&vault, b.id(), Role::Reader, Some(1), None).await.unwrap();
+    a.vaults
+        .grant(&vault, b.id(), Role::Reader, Some(1), None)
+        .await
+        .unwrap();
     let later = Some(now_ms() / 1_000 + 3_600);
-    a.vaults.grant(&vault, b.id(), Role::Mirror, later, None).await.unwrap();
+    a.vaults
+        .grant(&vault, b.id(), Role::Mirror, later, None)
+        .await
+        .unwrap();
     let ops = || a.vaults.control(&vault).unwrap().len();
     let before = ops();
     a.vaults.end_expired().await.unwrap();
     assert_eq!(ops(), before + 1);
     a.vaults.end_expired().await.unwrap();
     assert_eq!(ops(), before + 1, "once is enough");
-    let members: Vec<_> = a.vaults.members(&vault).unwrap().into_iter().map(|m| (m.node, m.role)).collect();
+    let members: Vec<_> = a
+        .vaults
+        .members(&vault)
+        .unwrap()
+        .into_iter()
+        .map(|m| (m.node, m.role))
+        .collect();
     assert!(members.contains(&(b.id(), Role::Mirror)) && members.len() == 2);
 }
 
 /// A version that `author` made without following the format: `make` gives its root and new objects.
-fn forged(author: &Node, vault: &VaultId, make: impl FnOnce(&Inner, &VaultObjects<'_>) -> (polykey_core::ids::Address, Vec<Vec<u8>>)) -> Announce {
+fn forged(
+    author: &Node,
+    vault: &VaultId,
+    make: impl FnOnce(&Inner, &VaultObjects<'_>) -> (polykey_core::ids::Address, Vec<Vec<u8>>),
+) -> Announce {
     let entry = author.vaults.entry(vault).unwrap();
     let inner = entry.read();
     let objects = author.vaults.objects(&entry);
     let (root, new) = make(&inner, &objects);
-    let commit = inner.commits.next(author.id(), &inner.control, root, [9; 16], now_ms(), Vec::new());
+    let commit = inner.commits.next(
+        author.id(),
+        &inner.control,
+        root,
+        [9; 16],
+        now_ms(),
+        Vec::new(),
+    );
     let signed = SignedCommit::sign(commit, &author.vaults.key);
-    Announce { commits: vec![signed.bytes().to_vec().into()], objects: new.into_iter().map(Into::into).collect(), ..Announce::default() }
+    Announce {
+        commits: vec![signed.bytes().to_vec().into()],
+        objects: new.into_iter().map(Into::into).collect(),
+        ..Announce::default()
+    }
 }
 
 use super::super::entry::{Inner, VaultObjects};
@@ -186,9 +244,18 @@ async fn a_writer_who_passes_a_value_off_as_anothers_or_breaks_the_tree_harms_on
         let tree = Tree::new(objects, &*inner.secrets, vault, inner.root().unwrap());
         let tag: Tag = tree.get("x").unwrap()[0].tag;
         let keys = inner.secrets.writing(&inner.control).unwrap();
-        let edits = vec![Edit::Put { path: "x".into(), mode: 0o444, value: Zeroizing::new(b"forged".to_vec()) }];
-        let edited = tree.edit(edits, tag, inner.secrets.shape().unwrap(), &keys).unwrap();
-        (edited.root, edited.objects.into_iter().map(|(_, o)| o).collect())
+        let edits = vec![Edit::Put {
+            path: "x".into(),
+            mode: 0o444,
+            value: Zeroizing::new(b"forged".to_vec()),
+        }];
+        let edited = tree
+            .edit(edits, tag, inner.secrets.shape().unwrap(), &keys)
+            .unwrap();
+        (
+            edited.root,
+            edited.objects.into_iter().map(|(_, o)| o).collect(),
+        )
     });
     let no_page = forged(&b, &vault, |inner, _| {
         let keys = inner.secrets.writing(&inner.control).unwrap();
@@ -197,12 +264,24 @@ async fn a_writer_who_passes_a_value_off_as_anothers_or_breaks_the_tree_harms_on
     });
     let no_key = forged(&b, &vault, |_, _| {
         let keys = polykey_core::epoch::EpochSecret::new(Zeroizing::new([8; 32])).object_keys();
-        let own = seal::ObjectKeys::from_bytes(a.vaults.control(&vault).unwrap().state().epochs[0], &keys.to_bytes()).unwrap();
+        let own = seal::ObjectKeys::from_bytes(
+            a.vaults.control(&vault).unwrap().state().epochs[0],
+            &keys.to_bytes(),
+        )
+        .unwrap();
         let (root, object) = seal::seal(&own, &vault, Kind::Page, 0, &[], b"\x82\x01\x80").unwrap();
         (root, vec![object])
     });
-    for (what, announce) in [("a stolen tag", stolen_tag), ("no page", no_page), ("a page that does not open", no_key)] {
-        let received = a.vaults.receive(&b.id(), &vault, announce, false).await.unwrap();
+    for (what, announce) in [
+        ("a stolen tag", stolen_tag),
+        ("no page", no_page),
+        ("a page that does not open", no_key),
+    ] {
+        let received = a
+            .vaults
+            .receive(&b.id(), &vault, announce, false)
+            .await
+            .unwrap();
         assert_eq!(received, Received::Done { changed: false }, "{what}");
         assert_eq!(a.get(&vault, "x").unwrap(), b"honest", "{what}");
     }
@@ -219,7 +298,10 @@ async fn objects_that_belong_to_nothing_are_not_kept() {
     let (address, junk) = seal::seal(&keys, &vault, Kind::Blob, 0, &[], b"junk").unwrap();
     let mut told = Told::new(&b.vaults.summary(&vault).unwrap());
     a.set(&vault, "x", b"1").await;
-    let mut announce = a.vaults.announce_for(&vault, &mut told, usize::MAX).unwrap();
+    let mut announce = a
+        .vaults
+        .announce_for(&vault, &mut told, usize::MAX)
+        .unwrap();
     announce.objects.push(junk.clone().into());
     take(&a, &b, &vault, announce).await.unwrap();
     assert_eq!(b.vaults.store_objects(&vault, vec![junk]).await.unwrap(), 0);
@@ -234,7 +316,10 @@ async fn a_fault_late_in_an_announcement_costs_nothing_of_what_came_before_it() 
     let mut told = Told::new(&b.vaults.summary(&vault).unwrap());
     a.set(&vault, "x", b"1").await;
     a.set(&vault, "x", b"2").await;
-    let mut announce = a.vaults.announce_for(&vault, &mut told, usize::MAX).unwrap();
+    let mut announce = a
+        .vaults
+        .announce_for(&vault, &mut told, usize::MAX)
+        .unwrap();
     *announce.commits[1].last_mut().unwrap() ^= 1;
     let result = b.vaults.receive(&a.id(), &vault, announce, false).await;
     assert!(matches!(result, Err(VaultError::Peer(_))), "{result:?}");
@@ -253,14 +338,33 @@ async fn a_version_dated_in_the_future_waits_and_harms_nobody() {
     let entry = a.vaults.entry(&vault).unwrap();
     let commit = {
         let inner = entry.read();
-        inner.commits.next(a.id(), &inner.control, inner.root().unwrap(), [9; 16], now_ms() + 3_600_000, Vec::new())
+        inner.commits.next(
+            a.id(),
+            &inner.control,
+            inner.root().unwrap(),
+            [9; 16],
+            now_ms() + 3_600_000,
+            Vec::new(),
+        )
     };
     let signed = SignedCommit::sign(commit, &a.vaults.key);
-    let announce = Announce { commits: vec![signed.bytes().to_vec().into()], ..Announce::default() };
+    let announce = Announce {
+        commits: vec![signed.bytes().to_vec().into()],
+        ..Announce::default()
+    };
     for _ in 0..3 {
-        assert_eq!(b.vaults.receive(&a.id(), &vault, announce.clone(), false).await.unwrap(), Received::Done { changed: false });
+        assert_eq!(
+            b.vaults
+                .receive(&a.id(), &vault, announce.clone(), false)
+                .await
+                .unwrap(),
+            Received::Done { changed: false }
+        );
     }
-    assert_eq!(b.vaults.entry(&vault).unwrap().read().arriving.early.len(), 1);
+    assert_eq!(
+        b.vaults.entry(&vault).unwrap().read().arriving.early.len(),
+        1
+    );
     b.set(&vault, "x", b"2").await;
     assert_eq!(b.get(&vault, "x").unwrap(), b"2");
 }
@@ -270,7 +374,11 @@ async fn a_caller_who_goes_away_leaves_memory_and_disk_at_one() {
     let mut a = Node::new(1);
     let vault = a.vaults.create("app").await.unwrap();
     for n in 0..20u8 {
-        let edits = vec![Edit::Put { path: "x".into(), mode: 0o444, value: Zeroizing::new(vec![n]) }];
+        let edits = vec![Edit::Put {
+            path: "x".into(),
+            mode: 0o444,
+            value: Zeroizing::new(vec![n]),
+        }];
         tokio::select! {
             biased;
             _ = a.vaults.edit(&vault, edits, None) => {}
@@ -278,7 +386,10 @@ async fn a_caller_who_goes_away_leaves_memory_and_disk_at_one() {
         }
     }
     let last = a.set(&vault, "x", b"last").await;
-    assert_eq!(a.vaults.log(&vault, None, 100).unwrap().len() as u64, a.vaults.entry(&vault).unwrap().read().own_seq);
+    assert_eq!(
+        a.vaults.log(&vault, None, 100).unwrap().len() as u64,
+        a.vaults.entry(&vault).unwrap().read().own_seq
+    );
     a.reopen();
     assert_eq!(state(&a, &vault), VaultState::Ok);
     assert_eq!(a.vaults.summary_of(&vault).unwrap().version, Some(last));
