@@ -35,7 +35,7 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 /// How often grants that have expired are looked for.
-const EXPIRY: Duration = Duration::from_secs(60);
+const EXPIRY: Duration = Duration::from_mins(1);
 /// How long requests that were begun before the stop may take to end.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Port of the TLS API where none is served, for the addresses of siblings that nobody will ask.

@@ -36,7 +36,7 @@ const FULL: u64 = 16 << 20;
 /// Entries after which the head is signed.
 const SIGN_AFTER: u64 = 1_024;
 /// Time after which the head is signed, if something is new.
-const SIGN_EVERY: Duration = Duration::from_secs(3_600);
+const SIGN_EVERY: Duration = Duration::from_hours(1);
 /// How often refusals that were counted are looked at.
 const LOOK: Duration = Duration::from_secs(5);
 /// Entries that one sync may cover.

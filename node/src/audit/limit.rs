@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// How long refusals are counted before their number is written.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 /// Kinds of refusal that are told apart; the rest is counted together. About 1 MiB.
 const MAX_KINDS: usize = 1_024;
 

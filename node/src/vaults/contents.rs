@@ -267,13 +267,12 @@ impl Vaults {
             let keys = inner.secrets.writing(&inner.control)?;
             let shape = inner.secrets.shape().ok_or(VaultError::Pending)?;
             let mut new = std::collections::HashMap::new();
-            let root = match inner.root() {
-                Some(root) => root,
-                None => {
-                    let (root, object) = tree::empty(&keys, vault)?;
-                    new.insert(root, object);
-                    root
-                }
+            let root = if let Some(root) = inner.root() {
+                root
+            } else {
+                let (root, object) = tree::empty(&keys, vault)?;
+                new.insert(root, object);
+                root
             };
             let objects = VaultObjects {
                 store: &self.store,

@@ -37,6 +37,11 @@ pub struct SyncHeads {
     pub heads: Vec<CommitId>,
 }
 
+/// Objects with their addresses.
+type Addressed = Vec<(Address, Vec<u8>)>;
+/// Signed operations and commits.
+pub type Records = (Vec<Vec<u8>>, Vec<Vec<u8>>);
+
 /// What a peer is known to hold of one vault: what it said, and what it was told since.
 #[derive(Default)]
 pub struct Told {
@@ -230,7 +235,7 @@ impl Vaults {
         addresses: &[Address],
         space: usize,
         already: usize,
-    ) -> Result<Option<Vec<(Address, Vec<u8>)>>, VaultError> {
+    ) -> Result<Option<Addressed>, VaultError> {
         if already + addresses.len() > MAX_OBJECTS {
             return Ok(None);
         }
@@ -416,7 +421,7 @@ impl Vaults {
         vault: &VaultId,
         ops: &[OpId],
         commits: &[CommitId],
-    ) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>), VaultError> {
+    ) -> Result<Records, VaultError> {
         let entry = self.entry(vault)?;
         let inner = entry.read();
         let found = inner
@@ -736,7 +741,7 @@ impl<'e> Step<'e> {
             let look =
                 self.new_ops || !self.wraps.is_empty() || !inner.secrets.complete(&self.control);
             let (shape, found) = if look {
-                inner.secrets.found(&self.control, all(), &vaults.key)
+                inner.secrets.found(&self.control, &all(), &vaults.key)
             } else {
                 (None, Vec::new())
             };
@@ -753,7 +758,7 @@ impl<'e> Step<'e> {
                 vaults.missing_wraps(
                     &self.control,
                     secrets.as_ref().unwrap_or(&inner.secrets),
-                    all(),
+                    &all(),
                 )?
             } else {
                 Vec::new()

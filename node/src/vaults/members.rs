@@ -249,7 +249,7 @@ impl Vaults {
         &self,
         control: &Control,
         secrets: &Secrets,
-        wraps: impl Iterator<Item = &'w WrapRecord> + Clone,
+        wraps: &(impl Iterator<Item = &'w WrapRecord> + Clone),
     ) -> Result<Vec<Signed<WrapRecord>>, VaultError> {
         let now = now_ms() / 1_000;
         let mut made = Vec::new();

@@ -24,7 +24,7 @@ mod serve;
 mod view;
 
 pub use contents::{Edited, Listed, Listing, VersionInfo};
-pub use exchange::{Received, SyncHeads, Told};
+pub use exchange::{Received, Records, SyncHeads, Told};
 pub use members::{Granted, MemberInfo, Revoked};
 pub use serve::{Served, ServedFile};
 

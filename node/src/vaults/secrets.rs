@@ -102,7 +102,7 @@ impl Secrets {
     pub fn found<'w>(
         &self,
         control: &Control,
-        wraps: impl Iterator<Item = &'w WrapRecord> + Clone,
+        wraps: &(impl Iterator<Item = &'w WrapRecord> + Clone),
         key: &RootKey,
     ) -> (Option<ShapeKey>, Vec<EpochSecret>) {
         let (me, vault, commitment) = (key.node_id(), control.vault(), control.shape_commitment());

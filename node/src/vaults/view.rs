@@ -34,23 +34,20 @@ pub fn merging(
         return Ok(Vec::new());
     };
     // By path: what the shown head has, and what each other head has where it differs.
-    let mut differing: BTreeMap<String, (Vec<Variant>, BTreeMap<CommitId, Vec<Variant>>)> =
-        BTreeMap::new();
+    let mut differing: BTreeMap<String, Differing> = BTreeMap::new();
     for head in &others {
         let Some(other) = root(head) else { continue };
         for change in tree(other).changes_since(&tree(base))? {
-            let place = differing
-                .entry(change.path)
-                .or_insert_with(|| (change.old, BTreeMap::new()));
-            place.1.insert(*head, change.new);
+            let place = differing.entry(change.path).or_insert_with(|| Differing {
+                shown: change.old,
+                others: BTreeMap::new(),
+            });
+            place.others.insert(*head, change.new);
         }
     }
     let seen = Seen::by(inner, others.iter().copied().chain([shown]));
-    let kept = |(path, (of_shown, of_others)): (
-        String,
-        (Vec<Variant>, BTreeMap<CommitId, Vec<Variant>>),
-    )| {
-        let has = |head: &CommitId| of_others.get(head).unwrap_or(&of_shown);
+    let kept = |(path, values): (String, Differing)| {
+        let has = |head: &CommitId| values.others.get(head).unwrap_or(&values.shown);
         let heads = || others.iter().chain([&shown]);
         let mut all: Vec<&Variant> = Vec::new();
         for variant in heads().flat_map(has) {
@@ -70,6 +67,14 @@ pub fn merging(
         Edit::Keep { path, variants }
     };
     Ok(differing.into_iter().map(kept).collect())
+}
+
+/// The values of one path.
+struct Differing {
+    /// Those of the shown head.
+    shown: Vec<Variant>,
+    /// Those of the other heads that have others.
+    others: BTreeMap<CommitId, Vec<Variant>>,
 }
 
 /// Which commits each head builds on.
