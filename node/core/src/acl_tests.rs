@@ -128,29 +128,29 @@ fn each_term_refuses_by_its_frozen_name() {
     let table: [(Reason, Change); 22] = [
         (Reason::ServiceAccountNotListed, |w| w.subjects.clear()),
         (Reason::ServiceAccountNotListed, |w| {
-            w.workload.1 = "other".into()
+            w.workload.1 = "other".into();
         }),
         (Reason::ServiceAccountNotListed, |w| {
-            w.workload.0 = "evil".into()
+            w.workload.0 = "evil".into();
         }),
         (Reason::ServiceAccountNotListed, |w| {
             w.workload.0 = "evil".into();
             w.subjects = vec!["evil:app".into()];
         }),
         (Reason::ServiceAccountNotListed, |w| {
-            w.subjects = vec!["*".into(), "shop:*".into(), ":".into()]
+            w.subjects = vec!["*".into(), "shop:*".into(), ":".into()];
         }),
         (Reason::VaultNotFound, |w| w.here = false),
         (Reason::VaultNotFound, |w| w.head = None),
         (Reason::NotGranted, |w| w.grants.clear()),
         (Reason::CaveatRefused, |w| {
-            w.grants = caveat(|c| c.cluster = "uid-2".into())
+            w.grants = caveat(|c| c.cluster = "uid-2".into());
         }),
         (Reason::CaveatRefused, |w| {
-            w.grants = caveat(|c| c.namespaces = strings(&["blog"]))
+            w.grants = caveat(|c| c.namespaces = strings(&["blog"]));
         }),
         (Reason::CaveatRefused, |w| {
-            w.grants = caveat(|c| c.service_accounts = strings(&["db"]))
+            w.grants = caveat(|c| c.service_accounts = strings(&["db"]));
         }),
         (Reason::CaveatRefused, |w| {
             w.paths = strings(&["prod/", "dev/"]);
@@ -158,17 +158,17 @@ fn each_term_refuses_by_its_frozen_name() {
         }),
         (Reason::NamespaceNotAdmitted, |w| w.peer = [2; 32].into()),
         (Reason::NamespaceNotAdmitted, |w| {
-            w.peer_namespaces = strings(&["blog"])
+            w.peer_namespaces = strings(&["blog"]);
         }),
         (Reason::NamespaceNotAdmitted, |w| w.peer_namespaces.clear()),
         (Reason::NamespaceNotAdmitted, |w| {
-            w.peer_vaults = Some(vec![[8; 32].into()])
+            w.peer_vaults = Some(vec![[8; 32].into()]);
         }),
         (Reason::NamespaceNotAdmitted, |w| {
-            w.peer_vaults = Some(vec![])
+            w.peer_vaults = Some(vec![]);
         }),
         (Reason::NamespaceNotAdmitted, |w| {
-            w.peer_expires = Some(1_000)
+            w.peer_expires = Some(1_000);
         }),
         (Reason::Suspended, |w| w.suspend = true),
         (Reason::PinMissing, |w| w.version = Some([6; 32].into())),
@@ -177,7 +177,7 @@ fn each_term_refuses_by_its_frozen_name() {
             w.pinned = Some(version(5));
         }),
         (Reason::SignerNotListed, |w| {
-            w.signers = vec![[2; 32].into()]
+            w.signers = vec![[2; 32].into()];
         }),
     ];
     for (n, (reason, change)) in table.into_iter().enumerate() {

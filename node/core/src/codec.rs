@@ -7,6 +7,7 @@ use minicbor::decode::{Decode, Decoder, Error};
 /// An optional field: `null` when absent.
 #[allow(
     clippy::ref_option,
+    clippy::option_option,
     reason = "the derived code passes fields by reference"
 )]
 pub mod nullable {

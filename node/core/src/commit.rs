@@ -418,6 +418,7 @@ impl Commits {
     }
 
     /// All commits, parents before children.
+    #[must_use = "an iterator does nothing by itself"]
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&CommitId, &Header)> {
         self.order.iter().map(|id| (id, &self.headers[id]))
     }

@@ -461,6 +461,11 @@ impl Control {
             .map(|(id, _)| *id)
     }
 
+    /// The operations that this version cannot evaluate, to be kept with the log until one can.
+    pub fn unevaluated(&self) -> impl Iterator<Item = &SignedOp> {
+        self.newer.values().map(|op| &**op)
+    }
+
     /// The author of Genesis.
     #[must_use]
     pub fn founder(&self) -> NodeId {
@@ -659,16 +664,25 @@ impl Control {
         }
     }
 
-    /// Keeps an operation that cannot be evaluated, if its author may write it at all.
+    /// Keeps an operation that cannot be evaluated. What its author may not write makes room for others, so that nobody can crowd out an owner's.
     fn remember(&mut self, signed: &SignedOp, cause: OpId) -> Result<Applied, ControlError> {
-        let id = OpId::from(signed.id());
-        if !self.newer.contains_key(&id) && self.newer.len() >= MAX_NEWER {
-            return Err(ControlError::Full);
+        let author = signed.payload().author;
+        if self.newer.len() >= MAX_NEWER {
+            let idle = self
+                .newer
+                .iter()
+                .find(|(_, op)| !self.may_write_newer(op.payload()))
+                .map(|(id, _)| *id);
+            match idle {
+                Some(id) => drop(self.newer.remove(&id)),
+                None => return Err(ControlError::NeedsUpgrade(cause)),
+            }
         }
-        self.newer.insert(id, Arc::new(signed.clone()));
+        self.newer
+            .insert(signed.id().into(), Arc::new(signed.clone()));
         match self.needs_upgrade() {
             Some(_) => Err(ControlError::NeedsUpgrade(cause)),
-            None => Err(ControlError::NotAuthorised(signed.payload().author)),
+            None => Err(ControlError::NotAuthorised(author)),
         }
     }
 

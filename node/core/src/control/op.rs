@@ -23,7 +23,7 @@ pub const MAX_LIVE_NODES: usize = 256;
 const MAX_BEFORE: usize = 16;
 /// The most bytes of a link claim inside a Join.
 pub const MAX_LINK: usize = 4_096;
-/// The most entries of one list of a caveat, as many as a PolykeyVault can have.
+/// The most entries of one list of a caveat, as many as a `PolykeyVault` can have.
 const MAX_CAVEAT: usize = 64;
 /// The longest name of a Kubernetes object (DNS subdomain), and of a cluster's uid.
 const MAX_NAME: usize = 253;
@@ -123,7 +123,7 @@ pub struct Caveat {
     #[n(1)]
     #[cbor(decode_with = "codec::texts::<_, MAX_CAVEAT, MAX_NAME>")]
     pub namespaces: Vec<String>,
-    /// ServiceAccounts, by name.
+    /// Names of `ServiceAccount`s.
     #[n(2)]
     #[cbor(decode_with = "codec::texts::<_, MAX_CAVEAT, MAX_NAME>")]
     pub service_accounts: Vec<String>,

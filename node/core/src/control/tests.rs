@@ -318,6 +318,49 @@ fn kinds_of_later_versions_make_a_vault_read_only_and_are_never_skipped() {
 }
 
 #[test]
+fn nobody_but_an_owner_keeps_a_vault_read_only() {
+    let (_, mut control) = founded();
+    grant(&mut control, 0, 1, Role::Reader);
+    let heads = control.heads();
+    // A flood that its author may not write, of more operations than are remembered.
+    for n in 0..100u8 {
+        let join = Body::Join {
+            grant: heads[0],
+            node: node(n),
+            link: vec![n].into(),
+        };
+        assert!(
+            control
+                .apply(&op(&control, 1, heads.clone(), join))
+                .is_err()
+        );
+    }
+    assert_eq!(control.needs_upgrade(), None);
+    assert!(control.unevaluated().count() < 100);
+    let replace = Body::Replace {
+        new: node(9),
+        proof: [0; 64].into(),
+        upto: vec![],
+        cut: vec![],
+        epoch: None,
+    };
+    let replace = op(&control, 1, heads.clone(), replace);
+    assert!(matches!(
+        control.apply(&replace),
+        Err(ControlError::NeedsUpgrade(_))
+    ));
+    let removal = control
+        .revoke(node(0), Target::Node(node(1)), vec![], Some(epoch(1)))
+        .unwrap();
+    control.apply(&signed(removal, 0)).unwrap();
+    assert_eq!(
+        control.needs_upgrade(),
+        None,
+        "the removal of a member undoes what it did beside it"
+    );
+}
+
+#[test]
 fn an_operation_of_an_unknown_kind_keeps_its_bytes() {
     let (_, mut control) = founded();
     let known = enc::encode(&control.rotate(node(0), epoch(1)));
