@@ -9,12 +9,14 @@ mod traces;
 use anyhow::Result;
 use polykey_tests::cluster::Cluster;
 use polykey_tests::laptop::Laptop;
-use polykey_tests::{install, tools};
+use polykey_tests::tools;
 use std::time::Instant;
 
 /// Everything that the steps share.
 pub struct World {
+    /// The cluster.
     pub cluster: Cluster,
+    /// The laptop.
     pub laptop: Laptop,
     /// Ids of the cluster's nodes.
     pub nodes: Vec<String>,

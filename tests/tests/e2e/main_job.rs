@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub const SHOP: &str = "shop";
 /// Values and names that must never be found anywhere.
 pub const PLANTED: &[&str] = &["planted-value-one", "planted-value-two", "planted-value-three", "planted-secret-name", "planted-vault-name"];
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(120);
 
 pub fn install_the_chart(w: &mut World) -> Result<()> {
     install::install(&w.cluster)?;
@@ -34,7 +34,7 @@ pub fn share(w: &mut World) -> Result<()> {
     w.laptop.set("planted-vault-name:planted-secret-name", b"planted-value-three")?;
     w.laptop.set("planted-vault-name:tls/cert.der", &[0, 255, 128, 7])?;
     w.laptop.set("planted-vault-name:big", &vec![b'x'; 65_535])?;
-    w.laptop.set("planted-vault-name:empty", b"")?;
+    w.laptop.polykey(&["set", "planted-vault-name:empty", "--from", "/dev/null"])?;
     install::introduce(&w.cluster, &w.laptop, &w.nodes)?;
     for node in &w.nodes {
         w.laptop.polykey(&["share", "planted-vault-name", node])?;
