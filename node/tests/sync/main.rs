@@ -74,22 +74,23 @@ async fn contents_too_large_to_announce_are_pulled_and_changes_cost_no_second_cl
 async fn many_vaults_that_are_shared_at_once_all_arrive() {
     let (laptop, cluster) = (Node::start(1).await, Node::start(2).await);
     cluster.admit(&[&laptop], &[]);
+    let (first, second) = (vec![1; 48_000], vec![2; 48_000]);
     let mut vaults = Vec::new();
     for n in 0..100 {
         let vault = laptop.vaults.create(&format!("v{n}")).await.unwrap();
-        laptop.set(&vault, "a", &[1; 48_000]).await;
+        laptop.set(&vault, "a", &first).await;
         laptop.share(&vault, &cluster, Role::Reader).await;
         vaults.push(vault);
     }
     laptop.dials(&cluster).await;
     for vault in &vaults {
-        cluster.has(vault, "a", &[1; 48_000]).await;
+        cluster.has(vault, "a", &first).await;
     }
     for vault in &vaults {
-        laptop.set(vault, "a", &[2; 48_000]).await;
+        laptop.set(vault, "a", &second).await;
     }
     for vault in &vaults {
-        cluster.has(vault, "a", &[2; 48_000]).await;
+        cluster.has(vault, "a", &second).await;
     }
 }
 
@@ -113,7 +114,7 @@ async fn a_clone_that_breaks_off_goes_on_from_what_is_there() {
         arriving.is_some_and(|(root, wanted)| wanted != [root])
     })
     .await;
-    let laptop = laptop.kill().await.start().await;
+    let laptop = laptop.kill().start().await;
     cluster.has(&vault, "files/599", &value(59)).await;
     let held = cluster.vaults.summary(&vault);
     assert_eq!(held, laptop.vaults.summary(&vault));
@@ -347,7 +348,7 @@ async fn a_dead_peer_is_noticed_and_a_name_is_resolved_at_each_dial() {
     laptop.peers.add(cluster.id, Some(&name)).await.unwrap();
     eventually("connected", || laptop.peers.connected(&cluster.id)).await;
     let started = std::time::Instant::now();
-    let dead = cluster.kill().await;
+    let dead = cluster.kill();
     node::within(Duration::from_secs(16), "noticed", || {
         !laptop.peers.connected(&dead.id)
     })

@@ -98,11 +98,11 @@ impl Node {
     /// Stops in good order.
     pub async fn stop(self) -> Stopped {
         self.peers.stop().await;
-        self.kill().await
+        self.kill()
     }
 
     /// Stops without a word to anyone.
-    pub async fn kill(mut self) -> Stopped {
+    pub fn kill(mut self) -> Stopped {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
