@@ -11,6 +11,7 @@ mod files;
 mod interrupt;
 mod machine;
 mod network;
+mod outside;
 mod processes;
 mod volumes;
 
@@ -25,8 +26,7 @@ use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Address of the bridge: of the API server for pods, of the node, and of what laptops dial.
@@ -50,13 +50,32 @@ pub struct Cluster {
     state: Option<State>,
 }
 
+/// True while the end of the value, or an interrupt, takes the cluster down. Whoever starts something or takes it down holds the lock: so nothing is started behind the back of an
+/// interrupt, and the program does not end before that is done.
+#[derive(Clone)]
+struct Ours(Arc<Mutex<bool>>);
+
+impl Ours {
+    fn new(ours: bool) -> Ours {
+        Ours(Arc::new(Mutex::new(ours)))
+    }
+
+    fn while_held<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _held = self.hold();
+        make()
+    }
+
+    fn hold(&self) -> MutexGuard<'_, bool> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A cluster that this machine runs.
 struct State {
     dir: PathBuf,
-    /// True while the end of this value, or an interrupt, takes it down.
-    ours: Arc<AtomicBool>,
+    ours: Ours,
     /// Held so that no other run takes it down.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Cluster {
@@ -78,7 +97,7 @@ impl Cluster {
             .mode(0o700)
             .create(&dir)
             .with_context(|| format!("cannot make {STATE}"))?;
-        let ours = Arc::new(AtomicBool::new(true));
+        let ours = Ours::new(true);
         interrupt::watch(&dir, &programs, &ours)?;
         let cluster = Cluster {
             kubeconfig: dir.join("admin.kubeconfig"),
@@ -86,7 +105,7 @@ impl Cluster {
             state: Some(State {
                 dir,
                 ours,
-                _lock: Some(lock),
+                lock: Some(lock),
             }),
         };
         cluster.start().with_context(|| {
@@ -112,14 +131,14 @@ impl Cluster {
             kubeconfig.exists(),
             "no cluster is up: cargo run -p polykey-tests --bin cluster -- up"
         );
-        let ours = Arc::new(AtomicBool::new(false));
+        let ours = Ours::new(false);
         Ok(Cluster {
             kubeconfig,
             programs: tools::programs()?,
             state: Some(State {
                 dir,
                 ours,
-                _lock: None,
+                lock: None,
             }),
         })
     }
@@ -146,7 +165,7 @@ impl Cluster {
     /// Leaves it up when this value goes.
     pub fn keep(&mut self) {
         if let Some(state) = &self.state {
-            state.ours.store(false, Ordering::SeqCst);
+            *state.ours.hold() = false;
         }
     }
 
@@ -217,7 +236,11 @@ impl Cluster {
             .as_ref()
             .map_or_else(tools::cache, |s| s.dir.clone())
             .join("images");
-        for archive in images::pack(wanted, &dir)? {
+        let archives = match &self.state {
+            Some(state) => state.ours.while_held(|| images::pack(wanted, &dir)),
+            None => images::pack(wanted, &dir),
+        };
+        for archive in archives? {
             self.load(&archive)
                 .with_context(|| format!("cannot import {}", archive.display()))?;
         }
@@ -352,26 +375,30 @@ impl Cluster {
     /// Stops everything and removes every trace. A foreign cluster is left as it is.
     ///
     /// # Errors
-    /// When something could not be removed.
+    /// When another run uses the cluster, or something could not be removed.
     pub fn down(mut self) -> Result<()> {
-        self.keep();
-        self.state
-            .take()
-            .map_or(Ok(()), |state| clean(&state.dir, &self.programs))
+        let Some(state) = self.state.take() else {
+            return Ok(());
+        };
+        let _lock = state.lock.map_or_else(machine::lock, Ok)?;
+        let mut ours = state.ours.hold();
+        *ours = false;
+        clean(&state.dir, &self.programs)
     }
 
     /// The order is that of need; what needs nothing of each other starts together.
     fn start(&self) -> Result<()> {
-        let Some(State { dir, .. }) = &self.state else {
+        let Some(State { dir, ours, .. }) = &self.state else {
             return Ok(());
         };
         let components = Components {
             dir,
             programs: &self.programs,
             processes: Processes::open(dir),
+            ours,
         };
-        certificates::make(dir)?;
-        network::make(dir)?;
+        ours.while_held(|| certificates::make(dir))?;
+        ours.while_held(|| network::make(dir))?;
         components.containerd()?;
         components.api_server()?;
         components.containerd_answers()?;
@@ -381,7 +408,7 @@ impl Cluster {
         components.kubelet()?;
         components.proxy()?;
         components.dns()?;
-        self.apply(&volumes::make(&dir.join("volumes"))?)?;
+        self.apply(&ours.while_held(|| volumes::make(&dir.join("volumes")))?)?;
         Components::network_answers()?;
         self.ready()
     }
@@ -438,7 +465,8 @@ impl Drop for Cluster {
         let Some(state) = self.state.take() else {
             return;
         };
-        if state.ours.swap(false, Ordering::SeqCst)
+        let mut ours = state.ours.hold();
+        if std::mem::take(&mut *ours)
             && let Err(e) = clean(&state.dir, &self.programs)
         {
             eprintln!("{e:#}");
@@ -453,6 +481,7 @@ fn clean(dir: &Path, programs: &Path) -> Result<()> {
     }
     Processes::open(dir).stop_all();
     network::remove(dir, programs);
+    outside::remove(dir);
     if !network::unmounted(dir) {
         bail!(
             "something is still mounted below {}: unmount it, then remove the folder",

@@ -2,7 +2,7 @@
 //! addresses of the bridge only.
 
 use super::processes::Processes;
-use super::{API_PORT, CGROUP, HOST, NODE, network};
+use super::{API_PORT, CGROUP, HOST, NODE, Ours, network};
 use crate::wait::{run, run_with, wait_for};
 use anyhow::{Result, ensure};
 use std::fs;
@@ -28,6 +28,8 @@ pub struct Components<'a> {
     pub programs: &'a Path,
     /// Where they are remembered.
     pub processes: Processes,
+    /// Held while one is started.
+    pub ours: &'a Ours,
 }
 
 impl Components<'_> {
@@ -57,7 +59,7 @@ state = "{state}"
             cni = self.at("cni"),
         );
         let path = self.write("containerd.toml", &config)?;
-        self.processes.start(
+        self.spawn(
             "containerd",
             Command::new("containerd").args(["--config", &path]),
         )
@@ -149,6 +151,7 @@ state = "{state}"
         let own = [
             "--use-service-account-credentials".to_owned(),
             format!("--root-ca-file={}", self.at("ca.crt")),
+            format!("--flex-volume-plugin-dir={}", self.at("volume-plugins")),
             format!(
                 "--service-account-private-key-file={}",
                 self.at("service-account.key")
@@ -180,6 +183,7 @@ clusterDNS: [{DNS}]
 clusterDomain: cluster.local
 resolvConf: {resolv}
 podLogsDir: {logs}
+volumePluginDir: {plugins}
 containerRuntimeEndpoint: unix://{socket}
 evictionHard: {{memory.available: 100Mi}}
 imageGCHighThresholdPercent: 100
@@ -187,6 +191,7 @@ imageGCHighThresholdPercent: 100
             ca = self.at("ca.crt"),
             resolv = self.at("resolv.conf"),
             logs = self.at("pod-logs"),
+            plugins = self.at("volume-plugins"),
             socket = self.at("containerd.sock"),
         );
         let config = self.write("kubelet.yaml", &config)?;
@@ -268,8 +273,11 @@ endpoints: [{{addresses: [{HOST}], conditions: {{ready: true}}}}]
     }
 
     fn start(&self, name: &str, arguments: &[String]) -> Result<()> {
-        self.processes
-            .start(name, Command::new(self.programs.join(name)).args(arguments))
+        self.spawn(name, Command::new(self.programs.join(name)).args(arguments))
+    }
+
+    fn spawn(&self, name: &str, command: &mut Command) -> Result<()> {
+        self.ours.while_held(|| self.processes.start(name, command))
     }
 
     fn kubectl(&self) -> Command {

@@ -1,18 +1,16 @@
 //! Ctrl-C, `kill` and a closed terminal: the cluster is cleaned up before the program ends, unless it is to be kept.
 
-use super::clean;
+use super::{Ours, clean};
 use anyhow::Result;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit code after an interrupt: 128 and SIGINT, as shells have it.
 const INTERRUPTED: i32 = 130;
 
 /// Watches for the rest of the program's life. While `ours` is true an interrupt takes the cluster in `dir` down.
-pub fn watch(dir: &Path, programs: &Path, ours: &Arc<AtomicBool>) -> Result<()> {
-    let (dir, programs, ours) = (dir.to_path_buf(), programs.to_path_buf(), Arc::clone(ours));
+pub fn watch(dir: &Path, programs: &Path, ours: &Ours) -> Result<()> {
+    let (dir, programs, ours) = (dir.to_path_buf(), programs.to_path_buf(), ours.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
@@ -37,8 +35,9 @@ async fn interrupt() -> Result<()> {
     Ok(())
 }
 
-fn end(dir: &Path, programs: &Path, ours: &AtomicBool) {
-    if ours.load(Ordering::SeqCst) {
+fn end(dir: &Path, programs: &Path, ours: &Ours) {
+    let held = ours.hold();
+    if *held {
         eprintln!("interrupted: taking the cluster down");
         if let Err(e) = clean(dir, programs) {
             eprintln!("{e:#}");

@@ -1,8 +1,8 @@
 //! What a machine must have before a cluster can start on it, checked first, so that a lack is one line and not the log of a component.
 
 use super::network;
-use anyhow::{Context, Result, ensure};
-use std::fs::File;
+use anyhow::{Context, Result, bail, ensure};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// Programs of the packages that `tests/setup` installs.
@@ -57,10 +57,13 @@ pub fn cni_plugins() -> Result<PathBuf> {
 /// Takes the lock that keeps two runs from sharing, and so breaking, one cluster. It ends with the value, or with the process.
 pub fn lock() -> Result<File> {
     let file = File::create(LOCK).with_context(|| format!("cannot make {LOCK}"))?;
-    file.try_lock().with_context(|| {
-        format!("another run uses the test cluster (it holds {LOCK}): wait for its end")
-    })?;
-    Ok(file)
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another run uses the test cluster (it holds {LOCK}): wait for its end")
+        }
+        Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("cannot lock {LOCK}")),
+    }
 }
 
 fn on_path(program: &str) -> bool {

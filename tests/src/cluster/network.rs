@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::outside::{self, remove_empty};
 use super::{CGROUP, HOST};
 
 /// The bridge of the pods.
@@ -61,7 +62,7 @@ pub fn make(dir: &Path) -> Result<()> {
 fn write_cni(dir: &Path) -> Result<()> {
     let cni = serde_json::json!({
         "cniVersion": "1.0.0",
-        "name": "test",
+        "name": outside::NETWORK,
         "plugins": [{
             "type": "bridge",
             "bridge": BRIDGE,
@@ -83,14 +84,7 @@ fn write_cni(dir: &Path) -> Result<()> {
 
 /// Puts everything back. What is not there is passed over, so it can follow a run that crashed anywhere.
 pub fn remove(dir: &Path, programs: &Path) {
-    if dir.join("kube-proxy.yaml").exists() {
-        quiet(
-            Command::new(programs.join("kube-proxy"))
-                .arg("--cleanup")
-                .arg("--config")
-                .arg(dir.join("kube-proxy.yaml")),
-        );
-    }
+    remove_proxy_rules(dir, programs);
     // Of the same rule there may be several, one from each run that crashed.
     for rule in RULES {
         while quiet(Command::new("iptables").args(["-w", "-D"]).args(rule)) {}
@@ -102,9 +96,31 @@ pub fn remove(dir: &Path, programs: &Path) {
     quiet(Command::new("ip").args(["link", "delete", BRIDGE]));
     quiet(Command::new("ip").args(["route", "delete", "unreachable", SERVICES]));
     for root in cgroup_roots() {
-        remove_cgroups(&root.join(CGROUP));
+        // A control group is removed by its folder; the kernel refuses while a process is in it.
+        remove_empty(&root.join(CGROUP));
     }
     restore_settings(dir);
+}
+
+/// kube-proxy removes its rules but for one chain, which it takes for the kubelet's.
+fn remove_proxy_rules(dir: &Path, programs: &Path) {
+    if !dir.join("kube-proxy.yaml").exists() {
+        return;
+    }
+    quiet(
+        Command::new(programs.join("kube-proxy"))
+            .arg("--cleanup")
+            .arg("--config")
+            .arg(dir.join("kube-proxy.yaml")),
+    );
+    for iptables in ["iptables", "ip6tables"] {
+        for chain in ["INPUT", "OUTPUT"] {
+            quiet(Command::new(iptables).args(["-w", "-D", chain, "-j", "KUBE-FIREWALL"]));
+        }
+        for action in ["-F", "-X"] {
+            quiet(Command::new(iptables).args(["-w", action, "KUBE-FIREWALL"]));
+        }
+    }
 }
 
 /// True when nothing is mounted below `dir`, so that removing it removes only what is in it.
@@ -157,15 +173,6 @@ fn cgroup_roots() -> Vec<PathBuf> {
     entries
         .filter(|p| !p.is_symlink() && p.join("cgroup.procs").exists())
         .collect()
-}
-
-/// A control group is removed by its folder; the kernel refuses while a process is in it.
-fn remove_cgroups(dir: &Path) {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    for child in entries.map(|e| e.path()).filter(|p| p.is_dir()) {
-        remove_cgroups(&child);
-    }
-    fs::remove_dir(dir).ok();
 }
 
 fn remember_settings(dir: &Path) -> Result<()> {

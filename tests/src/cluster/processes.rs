@@ -18,6 +18,19 @@ const KILLED: Duration = Duration::from_secs(5);
 /// How often an ending process is looked at.
 const EVERY: Duration = Duration::from_millis(10);
 
+/// Programs that are ended when their arguments name the cluster's folder.
+const COMPONENTS: [&str; 9] = [
+    "containerd",
+    "containerd-shim-runc-v2",
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "coredns",
+];
+
 /// The processes of the cluster in one folder.
 pub struct Processes {
     dir: PathBuf,
@@ -70,7 +83,7 @@ impl Processes {
         end(&kubelet);
         self.delete_containers();
         end(&others);
-        end(&self.shims());
+        end(&self.strays());
         fs::remove_file(self.list()).ok();
     }
 
@@ -109,20 +122,22 @@ impl Processes {
         }
     }
 
-    /// Shims outlive their containerd by design. Those of ours are told by the socket that they were given.
-    fn shims(&self) -> Vec<Process> {
-        let socket = self.dir.join("containerd.sock").display().to_string();
+    /// What runs from this folder and is not in the list: shims, which outlive their containerd by design, and what a run started but had no time to write down.
+    fn strays(&self) -> Vec<Process> {
         let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = pids.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-        let shims = pids.filter(|pid| {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let mut arguments = line.split(|b| *b == 0);
-            arguments
-                .next()
-                .is_some_and(|a| a.ends_with(b"containerd-shim-runc-v2"))
-                && arguments.any(|a| a == socket.as_bytes())
-        });
-        shims.filter_map(Process::shim).collect()
+        pids.filter(|pid| self.is_of(*pid))
+            .filter_map(Process::stray)
+            .collect()
+    }
+
+    /// True for a component whose arguments name this folder, as those of every component do.
+    fn is_of(&self, pid: u32) -> bool {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        let (program, arguments) = line.split_once('\0').unwrap_or_default();
+        let program = program.rsplit('/').next().unwrap_or_default();
+        COMPONENTS.contains(&program) && arguments.contains(&format!("{}/", self.dir.display()))
     }
 }
 
@@ -136,9 +151,9 @@ impl Process {
         })
     }
 
-    fn shim(pid: u32) -> Option<Process> {
+    fn stray(pid: u32) -> Option<Process> {
         Some(Process {
-            name: "containerd-shim".to_owned(),
+            name: "stray".to_owned(),
             pid,
             start: stat(pid)?.1,
         })
@@ -206,6 +221,29 @@ mod tests {
         again.stop_all();
         assert!(again.living().is_empty());
         assert!(!dir.path().join("pids").exists());
+    }
+
+    #[test]
+    fn a_component_that_nobody_wrote_down_is_found_by_its_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("coredns");
+        std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
+        let script = format!(
+            "while :; do sleep 1; done # {}/Corefile",
+            dir.path().display()
+        );
+        let mut child = Command::new(&program)
+            .args(["-c", &script])
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        Processes::open(&dir.path().join("other")).stop_all();
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "ended although it is of another folder"
+        );
+        Processes::open(dir.path()).stop_all();
+        assert!(stat(child.id()).is_none(), "still there");
     }
 
     #[test]
