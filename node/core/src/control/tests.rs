@@ -99,6 +99,9 @@ fn members_are_granted_and_removed_in_a_row() {
         Some(Role::Reader),
         "granted anew"
     );
+    let before = control.state().clone();
+    control.judge();
+    assert_eq!(control.state(), &before, "judged anew, it is the same");
 }
 
 #[test]
@@ -409,30 +412,36 @@ fn only_the_recovery_key_of_genesis_recovers() {
 
 #[test]
 fn of_two_owners_who_remove_each_other_the_senior_stays() {
-    let (_, mut control) = founded();
-    grant(&mut control, 0, 1, Role::Owner);
-    let heads = control.heads();
-    let removal = |by: u8, of: u8| {
-        let body = Body::Revoke {
-            target: Target::Node(node(of)),
-            upto: heads.clone(),
-            cut: vec![],
-            epoch: Some(epoch(10 + by)),
+    // Juniors with lower and with higher ids than the founder's.
+    let higher = (1..20).filter(|n| node(*n) > node(0)).count();
+    assert!(higher > 0 && higher < 19);
+    for n in 1..20 {
+        let (_, mut control) = founded();
+        grant(&mut control, 0, n, Role::Owner);
+        let heads = control.heads();
+        let removal = |by: u8, of: u8| {
+            let body = Body::Revoke {
+                target: Target::Node(node(of)),
+                upto: heads.clone(),
+                cut: vec![],
+                epoch: Some(epoch(50 + by)),
+            };
+            op(&control, by, heads.clone(), body)
         };
-        op(&control, by, heads.clone(), body)
-    };
-    let (senior, junior) = (removal(0, 1), removal(1, 0));
-    for order in [[&senior, &junior], [&junior, &senior]] {
-        let mut control = control.clone();
-        for op in order {
-            control.apply(op).unwrap();
+        let (senior, junior) = (removal(0, n), removal(n, 0));
+        for order in [[&senior, &junior], [&junior, &senior]] {
+            let mut control = control.clone();
+            for op in order {
+                control.apply(op).unwrap();
+            }
+            assert_eq!(control.state().owners(), [node(0)], "{n}");
+            let kept = [epoch(50).id()];
+            assert_eq!(
+                control.state().epochs,
+                kept,
+                "the epoch of a void removal is not written with"
+            );
         }
-        assert_eq!(control.state().owners(), [node(0)]);
-        assert_eq!(
-            control.state().epochs,
-            [epoch(10).id()],
-            "the epoch of a void removal is not written with"
-        );
     }
 }
 
@@ -530,12 +539,14 @@ struct Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let index = any::<prop::sample::Index>;
+    // Mostly in a row, so that there is authority to lose; the rest beside and across.
+    let on = prop_oneof![3 => Just(vec![]), 2 => proptest::collection::vec(index(), 1..3)];
     let step = (
-        0..5u8,
-        proptest::collection::vec(index(), 1..3),
-        0..5u8,
+        prop_oneof![2 => Just(0), 3 => 0..4u8],
+        on,
+        0..4u8,
         0..10u8,
-        proptest::option::weighted(0.2, index()),
+        proptest::option::weighted(0.3, index()),
     )
         .prop_map(|(author, on, target, what, early)| Step {
             author,
@@ -549,11 +560,16 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Signs the steps, each on top of earlier ones, whether its author may or not.
 fn history(control: &Control, genesis: &SignedOp, steps: &[Step]) -> Vec<SignedOp> {
-    let mut ops = vec![genesis.clone()];
+    let (mut ops, mut all) = (vec![genesis.clone()], vec![]);
+    let mut scratch = control.clone();
     for (n, step) in steps.iter().enumerate() {
         // Recent operations, so that chains are long and forks happen.
         let recent = &ops[ops.len().saturating_sub(4)..];
-        let mut parents: Vec<OpId> = step.on.iter().map(|i| i.get(recent).id().into()).collect();
+        let mut parents: Vec<OpId> = if step.on.is_empty() {
+            vec![ops[ops.len() - 1].id().into()]
+        } else {
+            step.on.iter().map(|i| i.get(recent).id().into()).collect()
+        };
         parents.sort_unstable();
         parents.dedup();
         let epoch = epoch(u8::try_from(n).unwrap() + 100);
@@ -585,10 +601,14 @@ fn history(control: &Control, genesis: &SignedOp, steps: &[Step]) -> Vec<SignedO
             }
             _ => Body::Rotate { epoch },
         };
-        ops.push(op(control, step.author, parents, body));
+        let signed = op(control, step.author, parents, body);
+        // What was refused for good has nothing on top of it.
+        if scratch.apply(&signed).is_ok() {
+            ops.push(signed.clone());
+        }
+        all.push(signed);
     }
-    ops.remove(0);
-    ops
+    all
 }
 
 /// Applies operations as they come, holding those whose parents are missing.
