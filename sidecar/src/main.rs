@@ -55,6 +55,7 @@ fn run() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
+        .with_ansi(false)
         .with_target(false)
         .init();
     rustls::crypto::ring::default_provider()

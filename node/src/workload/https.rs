@@ -175,7 +175,7 @@ impl Https {
             .uri(&self.path)
             .header("host", &self.authority)
             .header("content-type", "application/json")
-            .header("accept", "application/json")
+            .header("accept", "application/json, application/jwk-set+json")
             .header("authorization", value)
             .body(Full::from(body))
             .map_err(HttpsError::Request)
