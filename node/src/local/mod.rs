@@ -127,8 +127,6 @@ pub fn start(
 ) -> Result<Servers, TlsError> {
     let (stop, stopped) = watch::channel(false);
     let mut running = JoinSet::new();
-    let admin = admin::router(SocketDoor::new(services.clone()));
-    running.spawn(doors.socket.accept(admin, stopped.clone()));
     let mut tls_address = None;
     if let Some((listener, seed)) = doors.tls {
         tls_address = listener.local_addr().ok();
@@ -146,13 +144,21 @@ pub fn start(
             });
         }
     }
-    let behind = services.clone();
-    health.on_scrape(move |metrics| table::count_behind(&behind, metrics));
+    let watches = services.watches.clone();
+    // The probes outlive the servers: they must not keep the store open.
+    let behind = Arc::downgrade(&services);
+    health.on_scrape(move |metrics| {
+        if let Some(services) = behind.upgrade() {
+            table::count_behind(&services, metrics);
+        }
+    });
+    let admin = admin::router(SocketDoor::new(services));
+    running.spawn(doors.socket.accept(admin, stopped));
     health.listening();
     Ok(Servers {
         stop,
         running,
-        watches: services.watches.clone(),
+        watches,
         health,
         tls_address,
     })

@@ -28,11 +28,13 @@ const AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// How this process stands. Made before the store is opened, which can take minutes after a crash.
 pub struct Health {
     started: OnceLock<Started>,
-    scrape: OnceLock<Box<dyn Fn(&Metrics) + Send + Sync>>,
+    scrape: OnceLock<BeforeScrape>,
     listening: AtomicBool,
     stopping: AtomicBool,
     store_answered: Mutex<Instant>,
 }
+
+type BeforeScrape = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 struct Started {
     store: Arc<Store>,
