@@ -34,18 +34,36 @@ impl Config {
     /// # Errors
     /// A missing or malformed setting. Without one pinned node nobody could be trusted, so that is an error too.
     pub fn from_env() -> anyhow::Result<Config> {
-        let var = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set: was this container made by the injection policy?"));
-        let token_dir = std::env::var_os("POLYKEY_TOKEN_DIR").map_or_else(|| PathBuf::from(TOKEN_DIR), PathBuf::from);
+        let var = |name: &str| {
+            std::env::var(name).with_context(|| {
+                format!("{name} is not set: was this container made by the injection policy?")
+            })
+        };
+        let token_dir = std::env::var_os("POLYKEY_TOKEN_DIR")
+            .map_or_else(|| PathBuf::from(TOKEN_DIR), PathBuf::from);
         let pins = read_pins(&token_dir.join("annotations"))?;
-        ensure!(!pins.nodes.is_empty(), "no annotation nodes.polykey.io/… names a node: is the policy that pins nodes installed?");
-        Ok(Config { volume: volume(), names: names(&var("POLYKEY_VAULTS")?)?, endpoint: var("POLYKEY_ENDPOINT")?, token_file: token_dir.join("token"), pins })
+        ensure!(
+            !pins.nodes.is_empty(),
+            "no annotation nodes.polykey.io/… names a node: is the policy that pins nodes installed?"
+        );
+        Ok(Config {
+            volume: volume(),
+            names: names(&var("POLYKEY_VAULTS")?)?,
+            endpoint: var("POLYKEY_ENDPOINT")?,
+            token_file: token_dir.join("token"),
+            pins,
+        })
     }
 }
 
 fn read_pins(file: &Path) -> anyhow::Result<Pins> {
     let mut text = String::new();
-    let opened = std::fs::File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
-    opened.take(MAX_ANNOTATIONS).read_to_string(&mut text).with_context(|| format!("cannot read {}", file.display()))?;
+    let opened =
+        std::fs::File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
+    opened
+        .take(MAX_ANNOTATIONS)
+        .read_to_string(&mut text)
+        .with_context(|| format!("cannot read {}", file.display()))?;
     downward::pins(&text).with_context(|| format!("{} is malformed", file.display()))
 }
 
@@ -53,7 +71,12 @@ fn read_pins(file: &Path) -> anyhow::Result<Pins> {
 fn names(list: &str) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::<String>::new();
     for name in list.split(',').map(str::trim).filter(|n| !n.is_empty()) {
-        let label = name.len() <= 63 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') && !name.starts_with('-') && !name.ends_with('-');
+        let label = name.len() <= 63
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !name.starts_with('-')
+            && !name.ends_with('-');
         if !label {
             bail!("POLYKEY_VAULTS: {name:?} is not a PolykeyVault name");
         }
@@ -62,7 +85,12 @@ fn names(list: &str) -> anyhow::Result<Vec<String>> {
         }
     }
     ensure!(!names.is_empty(), "POLYKEY_VAULTS names no vault");
-    ensure!(names.len() <= polykey_client::watch::MAX_NAMES, "POLYKEY_VAULTS names {} vaults; the most is {}", names.len(), polykey_client::watch::MAX_NAMES);
+    ensure!(
+        names.len() <= polykey_client::watch::MAX_NAMES,
+        "POLYKEY_VAULTS names {} vaults; the most is {}",
+        names.len(),
+        polykey_client::watch::MAX_NAMES
+    );
     Ok(names)
 }
 

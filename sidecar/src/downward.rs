@@ -34,12 +34,23 @@ pub enum AnnotationError {
 pub fn pins(text: &str) -> Result<Pins, AnnotationError> {
     let mut pins = Pins::default();
     for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.is_empty()) {
-        let (key, value) = line.split_once('=').ok_or(AnnotationError::Line(number + 1))?;
+        let (key, value) = line
+            .split_once('=')
+            .ok_or(AnnotationError::Line(number + 1))?;
         let value = unquote(value).ok_or(AnnotationError::Line(number + 1))?;
         if key.strip_prefix("nodes.polykey.io/").is_some() {
-            pins.nodes.insert(value.parse().map_err(|_| AnnotationError::Id(key.to_owned()))?);
+            pins.nodes.insert(
+                value
+                    .parse()
+                    .map_err(|_| AnnotationError::Id(key.to_owned()))?,
+            );
         } else if let Some(name) = key.strip_prefix("vaults.polykey.io/") {
-            pins.vaults.insert(name.to_owned(), value.parse().map_err(|_| AnnotationError::Id(key.to_owned()))?);
+            pins.vaults.insert(
+                name.to_owned(),
+                value
+                    .parse()
+                    .map_err(|_| AnnotationError::Id(key.to_owned()))?,
+            );
         } else if key == "polykey.io/env" {
             pins.environment = environment(&value);
         }
@@ -52,7 +63,9 @@ fn environment(value: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut out = BTreeMap::<String, BTreeSet<String>>::new();
     for item in value.split(',').map(str::trim) {
         if let Some((vault, key)) = item.split_once('=').and_then(|(_, r)| r.split_once('/')) {
-            out.entry(vault.to_owned()).or_default().insert(key.to_owned());
+            out.entry(vault.to_owned())
+                .or_default()
+                .insert(key.to_owned());
         }
     }
     out
@@ -77,8 +90,16 @@ fn unquote(quoted: &str) -> Option<String> {
             'f' => out.push(12),
             'v' => out.push(11),
             'x' => out.push(u8::try_from(hex(&mut chars, 2)?).ok()?),
-            'u' => out.extend_from_slice(char::from_u32(hex(&mut chars, 4)?)?.encode_utf8(&mut [0; 4]).as_bytes()),
-            'U' => out.extend_from_slice(char::from_u32(hex(&mut chars, 8)?)?.encode_utf8(&mut [0; 4]).as_bytes()),
+            'u' => out.extend_from_slice(
+                char::from_u32(hex(&mut chars, 4)?)?
+                    .encode_utf8(&mut [0; 4])
+                    .as_bytes(),
+            ),
+            'U' => out.extend_from_slice(
+                char::from_u32(hex(&mut chars, 8)?)?
+                    .encode_utf8(&mut [0; 4])
+                    .as_bytes(),
+            ),
             c @ ('"' | '\\' | '\'') => out.push(c as u8),
             _ => return None,
         }
@@ -104,22 +125,40 @@ mod tests {
             "kubectl.kubernetes.io/last-applied=\"{{\\\"a\\\":\\\"b=c\\\"}}\\n\"\nnodes.polykey.io/polykey-0=\"{NODE}\"\npolykey.io/env=\"PGPASSWORD=app/db/password, X=tls/key\"\nvaults.polykey.io/app=\"{VAULT}\"\n"
         );
         let pins = pins(&text).unwrap();
-        assert_eq!(pins.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(), [NODE]);
+        assert_eq!(
+            pins.nodes
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+            [NODE]
+        );
         assert_eq!(pins.vaults["app"].to_string(), VAULT);
-        assert_eq!(pins.environment["app"], BTreeSet::from(["db/password".to_owned()]));
+        assert_eq!(
+            pins.environment["app"],
+            BTreeSet::from(["db/password".to_owned()])
+        );
         assert_eq!(pins.environment["tls"], BTreeSet::from(["key".to_owned()]));
     }
 
     #[test]
     fn a_pin_that_is_no_id_is_an_error_and_never_no_pin() {
-        assert_eq!(pins("nodes.polykey.io/a=\"v123\""), Err(AnnotationError::Id("nodes.polykey.io/a".into())));
-        assert_eq!(pins("vaults.polykey.io/a=\"\""), Err(AnnotationError::Id("vaults.polykey.io/a".into())));
+        assert_eq!(
+            pins("nodes.polykey.io/a=\"v123\""),
+            Err(AnnotationError::Id("nodes.polykey.io/a".into()))
+        );
+        assert_eq!(
+            pins("vaults.polykey.io/a=\"\""),
+            Err(AnnotationError::Id("vaults.polykey.io/a".into()))
+        );
         assert_eq!(pins("nodes.polykey.io/a"), Err(AnnotationError::Line(1)));
     }
 
     #[test]
     fn quoting_of_the_kubelet_is_undone() {
-        assert_eq!(unquote(r#""a\tb\"\\\x7f\u00e9\U0001f600é""#).unwrap(), "a\tb\"\\\u{7f}é😀é");
+        assert_eq!(
+            unquote(r#""a\tb\"\\\x7f\u00e9\U0001f600é""#).unwrap(),
+            "a\tb\"\\\u{7f}é😀é"
+        );
         for bad in [r#""\q""#, r#""\x7""#, r#""\ud800""#, "\"", ""] {
             assert_eq!(unquote(bad), None, "{bad}");
         }

@@ -82,7 +82,11 @@ impl VaultDir {
     }
 
     /// Writes `entries` as the version called `name` and switches to it. On an error the version before stays in place, whole.
-    pub fn write(&mut self, name: &str, entries: &BTreeMap<String, Entry>) -> Result<(), WriteError> {
+    pub fn write(
+        &mut self,
+        name: &str,
+        entries: &BTreeMap<String, Entry>,
+    ) -> Result<(), WriteError> {
         let layout = layout::layout(entries.keys().map(String::as_str))?;
         self.serial += 1;
         let version = format!("..{name}.{}", self.serial);
@@ -103,7 +107,12 @@ impl VaultDir {
         Ok(())
     }
 
-    fn fill(&self, version: &str, layout: &layout::Layout, entries: &BTreeMap<String, Entry>) -> io::Result<()> {
+    fn fill(
+        &self,
+        version: &str,
+        layout: &layout::Layout,
+        entries: &BTreeMap<String, Entry>,
+    ) -> io::Result<()> {
         let root = self.dir.join(version);
         make_directory(&root)?;
         for directory in &layout.directories {
@@ -112,7 +121,9 @@ impl VaultDir {
         for (path, entry) in entries {
             match &entry.source {
                 Source::Directory => {}
-                Source::Unchanged => fs::hard_link(self.dir.join(DATA).join(path), root.join(path))?,
+                Source::Unchanged => {
+                    fs::hard_link(self.dir.join(DATA).join(path), root.join(path))?
+                }
                 Source::Bytes(bytes) => write_file(&root.join(path), entry.mode, bytes)?,
             }
         }
@@ -146,23 +157,34 @@ impl VaultDir {
     fn sweep(&self) -> io::Result<()> {
         let current = fs::read_link(self.dir.join(DATA)).ok();
         for name in self.names()? {
-            let kept = name == DATA || current.as_deref() == Some(Path::new(&name)) || !name.starts_with("..");
+            let kept = name == DATA
+                || current.as_deref() == Some(Path::new(&name))
+                || !name.starts_with("..");
             if !kept {
                 let path = self.dir.join(&name);
-                if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+                if path.is_dir() && !path.is_symlink() {
+                    fs::remove_dir_all(path)?
+                } else {
+                    fs::remove_file(path)?
+                }
             }
         }
         Ok(())
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
-        fs::read_dir(&self.dir)?.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect()
+        fs::read_dir(&self.dir)?
+            .map(|e| Ok(e?.file_name().to_string_lossy().into_owned()))
+            .collect()
     }
 
     fn attempt(&mut self, step: impl FnOnce(&Self) -> io::Result<()>) -> Result<(), WriteError> {
         step(self).map_err(|source| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => WriteError::Full,
-            _ => WriteError::Io { dir: self.dir.clone(), source },
+            _ => WriteError::Io {
+                dir: self.dir.clone(),
+                source,
+            },
         })
     }
 }
@@ -190,7 +212,11 @@ fn write_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn absent_is_fine(e: io::Error) -> io::Result<()> {
-    if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) }
+    if e.kind() == io::ErrorKind::NotFound {
+        Ok(())
+    } else {
+        Err(e)
+    }
 }
 
 #[cfg(test)]
@@ -198,11 +224,16 @@ mod tests {
     use super::*;
 
     fn bytes(mode: u32, value: &[u8]) -> Entry {
-        Entry { mode, source: Source::Bytes(Zeroizing::new(value.to_vec())) }
+        Entry {
+            mode,
+            source: Source::Bytes(Zeroizing::new(value.to_vec())),
+        }
     }
 
     fn entries(list: &[(&str, &[u8])]) -> BTreeMap<String, Entry> {
-        list.iter().map(|(p, v)| ((*p).to_owned(), bytes(0o444, v))).collect()
+        list.iter()
+            .map(|(p, v)| ((*p).to_owned(), bytes(0o444, v)))
+            .collect()
     }
 
     fn read(dir: &Path, path: &str) -> Vec<u8> {
@@ -213,15 +244,34 @@ mod tests {
     fn a_version_replaces_the_one_before_with_nothing_left_over() {
         let tmp = tempfile::tempdir().unwrap();
         let mut d = VaultDir::open(tmp.path().join("app")).unwrap();
-        d.write("v1", &entries(&[("db/password", b"one"), ("gone", b"x")])).unwrap();
+        d.write("v1", &entries(&[("db/password", b"one"), ("gone", b"x")]))
+            .unwrap();
         let dir = tmp.path().join("app");
         assert_eq!(read(&dir, "db/password"), b"one");
         let mut next = entries(&[("new", b"n")]);
-        next.insert("db/password".into(), Entry { mode: 0o444, source: Source::Unchanged });
+        next.insert(
+            "db/password".into(),
+            Entry {
+                mode: 0o444,
+                source: Source::Unchanged,
+            },
+        );
         d.write("v2", &next).unwrap();
-        assert_eq!((read(&dir, "db/password"), read(&dir, "new")), (b"one".to_vec(), b"n".to_vec()));
+        assert_eq!(
+            (read(&dir, "db/password"), read(&dir, "new")),
+            (b"one".to_vec(), b"n".to_vec())
+        );
         assert!(!dir.join("gone").exists() && !dir.join("gone").is_symlink());
-        let versions = fs::read_dir(&dir).unwrap().filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with("..v")).count();
+        let versions = fs::read_dir(&dir)
+            .unwrap()
+            .filter(|e| {
+                e.as_ref()
+                    .unwrap()
+                    .file_name()
+                    .to_string_lossy()
+                    .starts_with("..v")
+            })
+            .count();
         assert_eq!(versions, 1, "the old version's directory is removed");
     }
 
@@ -229,13 +279,26 @@ mod tests {
     fn a_version_that_cannot_be_written_leaves_the_old_one_whole() {
         let tmp = tempfile::tempdir().unwrap();
         let mut d = VaultDir::open(tmp.path().join("app")).unwrap();
-        d.write("v1", &entries(&[("a", b"one"), ("b", b"two")])).unwrap();
+        d.write("v1", &entries(&[("a", b"one"), ("b", b"two")]))
+            .unwrap();
         let mut broken = entries(&[("b", b"changed")]);
-        broken.insert("zz-not-there-before".into(), Entry { mode: 0o444, source: Source::Unchanged });
+        broken.insert(
+            "zz-not-there-before".into(),
+            Entry {
+                mode: 0o444,
+                source: Source::Unchanged,
+            },
+        );
         assert!(matches!(d.write("v2", &broken), Err(WriteError::Io { .. })));
-        assert!(matches!(d.write("v3", &entries(&[("a", b"x"), ("a/b", b"y")])), Err(WriteError::Path(_))));
+        assert!(matches!(
+            d.write("v3", &entries(&[("a", b"x"), ("a/b", b"y")])),
+            Err(WriteError::Path(_))
+        ));
         let dir = tmp.path().join("app");
-        assert_eq!((read(&dir, "a"), read(&dir, "b")), (b"one".to_vec(), b"two".to_vec()));
+        assert_eq!(
+            (read(&dir, "a"), read(&dir, "b")),
+            (b"one".to_vec(), b"two".to_vec())
+        );
     }
 
     #[test]
@@ -248,7 +311,9 @@ mod tests {
         fs::write(dir.join("..v2.2/a"), b"half").unwrap();
         symlink("..v2.2", dir.join(DATA_NEW)).unwrap();
         let d = VaultDir::open(dir.clone()).unwrap();
-        assert!(d.has_version() && !dir.join("..v2.2").exists() && !dir.join(DATA_NEW).is_symlink());
+        assert!(
+            d.has_version() && !dir.join("..v2.2").exists() && !dir.join(DATA_NEW).is_symlink()
+        );
         assert_eq!(read(&dir, "a"), b"one");
     }
 
@@ -256,9 +321,27 @@ mod tests {
     fn modes_are_as_asked_and_directories_can_be_entered() {
         let tmp = tempfile::tempdir().unwrap();
         let mut d = VaultDir::open(tmp.path().join("app")).unwrap();
-        let list = BTreeMap::from([("k/private".to_owned(), bytes(0o400, b"k")), ("empty/".to_owned(), Entry { mode: 0, source: Source::Directory })]);
+        let list = BTreeMap::from([
+            ("k/private".to_owned(), bytes(0o400, b"k")),
+            (
+                "empty/".to_owned(),
+                Entry {
+                    mode: 0,
+                    source: Source::Directory,
+                },
+            ),
+        ]);
         d.write("v1", &list).unwrap();
-        let mode = |p: &str| fs::metadata(tmp.path().join("app").join(p)).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode("k/private"), mode("k"), mode("empty")), (0o400, 0o755, 0o755));
+        let mode = |p: &str| {
+            fs::metadata(tmp.path().join("app").join(p))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o777
+        };
+        assert_eq!(
+            (mode("k/private"), mode("k"), mode("empty")),
+            (0o400, 0o755, 0o755)
+        );
     }
 }

@@ -51,18 +51,35 @@ impl State {
 
     /// Keeps a floor.
     pub fn set_floor(&self, name: &str, floor: &Floor) -> io::Result<()> {
-        replace_file(&self.0.join(format!("{name}.json")), 0o400, &serde_json::to_vec(floor)?)
+        replace_file(
+            &self.0.join(format!("{name}.json")),
+            0o400,
+            &serde_json::to_vec(floor)?,
+        )
     }
 
     /// The nodes that the cluster named last, if any.
     pub fn nodes(&self) -> io::Result<Option<Vec<NodeAddress>>> {
         let nodes: Option<Vec<Node>> = self.read(NODES)?;
-        Ok(nodes.map(|n| n.into_iter().map(|n| NodeAddress { node: n.node, address: n.address }).collect()))
+        Ok(nodes.map(|n| {
+            n.into_iter()
+                .map(|n| NodeAddress {
+                    node: n.node,
+                    address: n.address,
+                })
+                .collect()
+        }))
     }
 
     /// Keeps the nodes.
     pub fn set_nodes(&self, nodes: &[NodeAddress]) -> io::Result<()> {
-        let nodes: Vec<Node> = nodes.iter().map(|n| Node { node: n.node, address: n.address.clone() }).collect();
+        let nodes: Vec<Node> = nodes
+            .iter()
+            .map(|n| Node {
+                node: n.node,
+                address: n.address.clone(),
+            })
+            .collect();
         replace_file(&self.0.join(NODES), 0o400, &serde_json::to_vec(&nodes)?)
     }
 
@@ -84,13 +101,31 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let state = State::open(tmp.path()).unwrap();
         assert_eq!(state.floor("app").unwrap(), None);
-        let floor = Floor { vault: VaultId::from([1; 32]), version: CommitId::from([2; 32]), time_ms: 3 };
+        let floor = Floor {
+            vault: VaultId::from([1; 32]),
+            version: CommitId::from([2; 32]),
+            time_ms: 3,
+        };
         state.set_floor("app", &floor).unwrap();
-        state.set_floor("app", &Floor { time_ms: 4, ..floor }).unwrap();
+        state
+            .set_floor(
+                "app",
+                &Floor {
+                    time_ms: 4,
+                    ..floor
+                },
+            )
+            .unwrap();
         assert_eq!(state.floor("app").unwrap().unwrap().time_ms, 4);
-        let nodes = vec![NodeAddress { node: NodeId::from([3; 32]), address: "polykey-0.x:1315".into() }];
+        let nodes = vec![NodeAddress {
+            node: NodeId::from([3; 32]),
+            address: "polykey-0.x:1315".into(),
+        }];
         state.set_nodes(&nodes).unwrap();
-        assert_eq!(State::open(tmp.path()).unwrap().nodes().unwrap().unwrap(), nodes);
+        assert_eq!(
+            State::open(tmp.path()).unwrap().nodes().unwrap().unwrap(),
+            nodes
+        );
         replace_file(&tmp.path().join(".state/app.json"), 0o400, b"{").unwrap();
         assert!(state.floor("app").is_err());
     }

@@ -48,8 +48,23 @@ impl Shared {
         let mut seed = zeroize::Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut()).map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
         let tls = tls::client_config(pins.clone(), Some(tls::leaf(&seed)?))?;
-        let replicas = Mutex::new(known.iter().flatten().map(|n| n.address.clone()).filter(|a| !a.is_empty()).collect());
-        Ok(Shared { tls, token_file: config.token_file.clone(), board, state, pins, endpoint: config.endpoint.clone(), replicas })
+        let replicas = Mutex::new(
+            known
+                .iter()
+                .flatten()
+                .map(|n| n.address.clone())
+                .filter(|a| !a.is_empty())
+                .collect(),
+        );
+        Ok(Shared {
+            tls,
+            token_file: config.token_file.clone(),
+            board,
+            state,
+            pins,
+            endpoint: config.endpoint.clone(),
+            replicas,
+        })
     }
 
     /// From now on trust exactly these nodes: the pinned node that sent the list speaks for the cluster.
@@ -61,13 +76,20 @@ impl Shared {
         if let Err(e) = self.state.set_nodes(&nodes) {
             warn!(error = %e, "cannot keep the list of nodes");
         }
-        *self.replicas.lock().unwrap_or_else(PoisonError::into_inner) = nodes.into_iter().map(|n| n.address).filter(|a| !a.is_empty()).collect();
+        *self.replicas.lock().unwrap_or_else(PoisonError::into_inner) = nodes
+            .into_iter()
+            .map(|n| n.address)
+            .filter(|a| !a.is_empty())
+            .collect();
     }
 
     /// Where to try, in order: the Service, which picks a near and ready node, then each replica.
     fn addresses(&self) -> Vec<String> {
         let replicas = self.replicas.lock().unwrap_or_else(PoisonError::into_inner);
-        std::iter::once(&self.endpoint).chain(replicas.iter()).cloned().collect()
+        std::iter::once(&self.endpoint)
+            .chain(replicas.iter())
+            .cloned()
+            .collect()
     }
 }
 
@@ -88,7 +110,10 @@ pub async fn follow(shared: Arc<Shared>, vaults: BTreeMap<String, Vault>) {
 }
 
 /// Follows a group of vaults over one watch until it must be split, and gives the parts.
-async fn follow_group(shared: Arc<Shared>, mut vaults: BTreeMap<String, Vault>) -> Vec<BTreeMap<String, Vault>> {
+async fn follow_group(
+    shared: Arc<Shared>,
+    mut vaults: BTreeMap<String, Vault>,
+) -> Vec<BTreeMap<String, Vault>> {
     let mut pauses = pauses();
     let mut route = Route::default();
     loop {
@@ -100,7 +125,11 @@ async fn follow_group(shared: Arc<Shared>, mut vaults: BTreeMap<String, Vault>) 
                 pauses = self::pauses();
             }
             End::Elsewhere(names) if vaults.len() > names.len() => {
-                let apart = names.into_iter().filter_map(|n| vaults.remove_entry(&n)).map(|one| BTreeMap::from([one])).collect::<Vec<_>>();
+                let apart = names
+                    .into_iter()
+                    .filter_map(|n| vaults.remove_entry(&n))
+                    .map(|one| BTreeMap::from([one]))
+                    .collect::<Vec<_>>();
                 return apart.into_iter().chain([vaults]).collect();
             }
             End::Elsewhere(_) => route.refused(),
@@ -122,7 +151,13 @@ async fn follow_group(shared: Arc<Shared>, mut vaults: BTreeMap<String, Vault>) 
 }
 
 fn pauses() -> impl Iterator<Item = Duration> {
-    backon::ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE).with_factor(2.0).with_jitter().without_max_times().build()
+    backon::ExponentialBuilder::default()
+        .with_min_delay(FIRST_PAUSE)
+        .with_max_delay(LONGEST_PAUSE)
+        .with_factor(2.0)
+        .with_jitter()
+        .without_max_times()
+        .build()
 }
 
 /// One round over the addresses.

@@ -18,7 +18,9 @@ pub struct Layout {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
     /// A name that the layout itself uses.
-    #[error("{0:?} cannot be a file: names that start with .. and the name .ready are Polykey's own")]
+    #[error(
+        "{0:?} cannot be a file: names that start with .. and the name .ready are Polykey's own"
+    )]
     Reserved(String),
     /// A component over `NAME_MAX`.
     #[error("{0:?} cannot be a file: a part of it is over {MAX_COMPONENT} bytes")]
@@ -70,11 +72,16 @@ fn check(path: &str) -> Result<(), Unusable> {
 ///
 /// The format has no way to write a single quote, and takes an empty value for a missing one.
 pub fn environment(values: &BTreeMap<&str, &[u8]>) -> (zeroize::Zeroizing<Vec<u8>>, Vec<String>) {
-    let mut out = zeroize::Zeroizing::new(Vec::with_capacity(values.iter().map(|(k, v)| k.len() + v.len() + 4).sum()));
+    let mut out = zeroize::Zeroizing::new(Vec::with_capacity(
+        values.iter().map(|(k, v)| k.len() + v.len() + 4).sum(),
+    ));
     let mut unusable = Vec::new();
     for (key, value) in values {
         let key_ok = !key.is_empty() && key.bytes().all(|b| b.is_ascii_graphic() && b != b'=');
-        let value_ok = !value.is_empty() && !value.contains(&b'\'') && !value.contains(&0) && std::str::from_utf8(value).is_ok();
+        let value_ok = !value.is_empty()
+            && !value.contains(&b'\'')
+            && !value.contains(&0)
+            && std::str::from_utf8(value).is_ok();
         if key_ok && value_ok {
             out.extend_from_slice(key.as_bytes());
             out.extend_from_slice(b"='");
@@ -111,7 +118,10 @@ mod tests {
             (vec!["ok", "..x/y"], Unusable::Reserved("..x/y".into())),
             (vec![".ready"], Unusable::Reserved(".ready".into())),
             (vec!["a", "a/b"], Unusable::FileAndDirectory("a".into())),
-            (vec!["a/b/c", "a/b"], Unusable::FileAndDirectory("a/b".into())),
+            (
+                vec!["a/b/c", "a/b"],
+                Unusable::FileAndDirectory("a/b".into()),
+            ),
             (vec![long.as_str()], Unusable::TooLong(long.clone())),
         ] {
             assert_eq!(of(&paths), Err(error));
@@ -120,7 +130,13 @@ mod tests {
 
     #[test]
     fn an_environment_file_leaves_out_what_it_cannot_say() {
-        let values = BTreeMap::from([("a", &b"one two"[..]), ("b", b"it's"), ("c", b""), ("d/e", b"x\ny"), ("f", b"\xff")]);
+        let values = BTreeMap::from([
+            ("a", &b"one two"[..]),
+            ("b", b"it's"),
+            ("c", b""),
+            ("d/e", b"x\ny"),
+            ("f", b"\xff"),
+        ]);
         let (text, unusable) = environment(&values);
         assert_eq!(&text[..], b"a='one two'\nd/e='x\ny'\n");
         assert_eq!(unusable, ["b", "c", "f"]);

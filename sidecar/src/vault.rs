@@ -3,7 +3,7 @@
 use crate::board::{Board, Standing};
 use crate::downward::Pins;
 use crate::files::{Entry, Source, VaultDir, WriteError, replace_file};
-use crate::floor::{Floor, State};
+use crate::floor::State;
 use crate::layout;
 use crate::verify::{self, Anchor, Arriving, Held, Rejected};
 use anyhow::Context;
@@ -44,19 +44,43 @@ pub struct Vault {
 }
 
 /// Opens the directories of all vaults and the board that says how they stand.
-pub fn open_all(volume: &Path, names: &[String], pins: &Pins) -> anyhow::Result<(BTreeMap<String, Vault>, Arc<Board>, State)> {
+pub fn open_all(
+    volume: &Path,
+    names: &[String],
+    pins: &Pins,
+) -> anyhow::Result<(BTreeMap<String, Vault>, Arc<Board>, State)> {
     let state = State::open(volume).context("cannot use the volume")?;
     let mut dirs = BTreeMap::new();
     for name in names {
         dirs.insert(name.clone(), VaultDir::open(volume.join(name))?);
     }
-    let written = dirs.iter().map(|(n, d)| (n.clone(), d.has_version())).collect::<Vec<_>>();
+    let written = dirs
+        .iter()
+        .map(|(n, d)| (n.clone(), d.has_version()))
+        .collect::<Vec<_>>();
     let board = Arc::new(Board::new(volume, written).context("cannot use the volume")?);
     let mut vaults = BTreeMap::new();
     for (name, dir) in dirs {
-        let anchor = Anchor { pin: pins.vaults.get(&name).copied(), floor: state.floor(&name).with_context(|| format!("the floor of {name} is damaged"))? };
-        let environment = pins.environment.get(&name).map(|keys| (volume.join(ENVIRONMENT), keys.clone()));
-        let vault = Vault { name: name.clone(), dir, anchor, held: None, arriving: None, environment, board: board.clone(), state: state.clone() };
+        let anchor = Anchor {
+            pin: pins.vaults.get(&name).copied(),
+            floor: state
+                .floor(&name)
+                .with_context(|| format!("the floor of {name} is damaged"))?,
+        };
+        let environment = pins
+            .environment
+            .get(&name)
+            .map(|keys| (volume.join(ENVIRONMENT), keys.clone()));
+        let vault = Vault {
+            name: name.clone(),
+            dir,
+            anchor,
+            held: None,
+            arriving: None,
+            environment,
+            board: board.clone(),
+            state: state.clone(),
+        };
         vaults.insert(name, vault);
     }
     Ok((vaults, board, state))
@@ -76,7 +100,12 @@ impl Vault {
 
     /// More of it.
     pub fn part(&mut self, part: Part) -> Applied {
-        match self.arriving.as_mut().ok_or(Rejected::NothingArriving).and_then(|a| a.push(part)) {
+        match self
+            .arriving
+            .as_mut()
+            .ok_or(Rejected::NothingArriving)
+            .and_then(|a| a.push(part))
+        {
             Ok(()) => self.arrived(),
             Err(e) => self.reject(&e),
         }
@@ -87,7 +116,12 @@ impl Vault {
         match self.held.as_ref() {
             None => self.reject(&Rejected::NothingArriving),
             Some(held) => {
-                let ack = self.ack("written", Some(held.version()), None, Some(held.provenance()));
+                let ack = self.ack(
+                    "written",
+                    Some(held.version()),
+                    None,
+                    Some(held.provenance()),
+                );
                 self.stand(Standing::Written);
                 Applied::Written(ack)
             }
@@ -110,7 +144,9 @@ impl Vault {
     }
 
     fn arrived(&mut self) -> Applied {
-        let Some(arriving) = self.arriving.take_if(|a| a.complete()) else { return Applied::More };
+        let Some(arriving) = self.arriving.take_if(|a| a.complete()) else {
+            return Applied::More;
+        };
         match verify::verify(self.held.as_ref(), &self.anchor, arriving, now_ms()) {
             Ok((held, entries)) => self.write(held, entries),
             Err(e) => self.reject(&e),
@@ -125,12 +161,22 @@ impl Vault {
             Err(e) => Err(e),
         };
         if let Err(e) = written {
-            let reason = if matches!(e, WriteError::Path(_)) { "PathUnusable" } else { "WriteFailed" };
+            let reason = if matches!(e, WriteError::Path(_)) {
+                "PathUnusable"
+            } else {
+                "WriteFailed"
+            };
             warn!(vault = self.name, error = %e, "cannot write this version");
             return Applied::Unusable(self.ack("failed", Some(version), Some(reason), None));
         }
         self.write_environment(&mut entries);
-        info!(vault = self.name, version = name, files = entries.len(), provenance = held.provenance(), "written");
+        info!(
+            vault = self.name,
+            version = name,
+            files = entries.len(),
+            provenance = held.provenance(),
+            "written"
+        );
         let ack = self.ack("written", Some(version), None, Some(held.provenance()));
         self.held = Some(held);
         self.stand(Standing::Written);
@@ -139,10 +185,18 @@ impl Vault {
 
     /// Raises the floor. Not before the files are in place: a floor above the files would refuse the version that a restart needs.
     fn keep(&mut self, held: &Held) -> Result<(), WriteError> {
-        let newer = self.anchor.floor.is_none_or(|f| f.time_ms < held.floor().time_ms);
+        let newer = self
+            .anchor
+            .floor
+            .is_none_or(|f| f.time_ms < held.floor().time_ms);
         if newer {
             let floor = held.floor();
-            self.state.set_floor(&self.name, &floor).map_err(|source| WriteError::Io { dir: PathBuf::from(&self.name), source })?;
+            self.state
+                .set_floor(&self.name, &floor)
+                .map_err(|source| WriteError::Io {
+                    dir: PathBuf::from(&self.name),
+                    source,
+                })?;
             self.anchor.floor = Some(floor);
         }
         self.anchor.pin = Some(held.floor().vault);
@@ -151,7 +205,9 @@ impl Vault {
 
     /// Writes the values that containers asked for as environment variables, each read back from the version in place when it did not change.
     fn write_environment(&self, entries: &mut BTreeMap<String, Entry>) {
-        let Some((dir, keys)) = &self.environment else { return };
+        let Some((dir, keys)) = &self.environment else {
+            return;
+        };
         let mut values = BTreeMap::new();
         for key in keys {
             let value = match entries.remove(key).map(|e| e.source) {
@@ -161,14 +217,18 @@ impl Vault {
             };
             match value {
                 Some(value) => drop(values.insert(key.as_str(), value)),
-                None => warn!(vault = self.name, %key, "polykey.io/env names a secret that this vault does not have"),
+                None => {
+                    warn!(vault = self.name, %key, "polykey.io/env names a secret that this vault does not have")
+                }
             }
         }
-        let (text, unusable) = layout::environment(&values.iter().map(|(k, v)| (*k, v.as_slice())).collect());
+        let (text, unusable) =
+            layout::environment(&values.iter().map(|(k, v)| (*k, v.as_slice())).collect());
         for key in unusable {
             warn!(vault = self.name, %key, "cannot be an environment variable: it must be text, not empty, without a single quote; mount the file instead");
         }
-        let written = std::fs::create_dir_all(dir).and_then(|()| replace_file(&dir.join(&self.name), 0o400, &text));
+        let written = std::fs::create_dir_all(dir)
+            .and_then(|()| replace_file(&dir.join(&self.name), 0o400, &text));
         if let Err(e) = written {
             warn!(vault = self.name, error = %e, "cannot write the environment file");
         }
@@ -176,14 +236,31 @@ impl Vault {
 
     fn reject(&mut self, why: &Rejected) -> Applied {
         self.arriving = None;
-        Applied::Untrusted(self.ack("failed", self.held_version(), Some(why.reason()), None), why.to_string())
+        Applied::Untrusted(
+            self.ack("failed", self.held_version(), Some(why.reason()), None),
+            why.to_string(),
+        )
     }
 
-    fn ack(&self, state: &str, version: Option<CommitId>, reason: Option<&str>, provenance: Option<&str>) -> Ack {
-        Ack { name: self.name.clone(), version, state: state.to_owned(), reason: reason.map(str::to_owned), provenance: provenance.map(str::to_owned) }
+    fn ack(
+        &self,
+        state: &str,
+        version: Option<CommitId>,
+        reason: Option<&str>,
+        provenance: Option<&str>,
+    ) -> Ack {
+        Ack {
+            name: self.name.clone(),
+            version,
+            state: state.to_owned(),
+            reason: reason.map(str::to_owned),
+            provenance: provenance.map(str::to_owned),
+        }
     }
 }
 
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

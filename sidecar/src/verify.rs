@@ -11,7 +11,7 @@ use polykey_core::commit::{CommitError, MAX_AHEAD_MS, SignedCommit, vouch_alone}
 use polykey_core::control::{Control, ControlError, SignedOp};
 use polykey_core::ids::{Address, CommitId, EpochId, NodeId, Tag, VaultId};
 use polykey_core::seal::{self, ObjectKeys};
-use polykey_core::tree::{Keyring, Objects, Tree, TreeError, Variant};
+use polykey_core::tree::{self, Keyring, Objects, Tree, TreeError, Variant};
 use std::collections::{BTreeMap, HashMap};
 use zeroize::Zeroizing;
 
@@ -97,7 +97,11 @@ impl Arriving {
     /// The first part: all of a version (`whole`), or what changed since the held one.
     pub fn new(content: Content, whole: bool) -> Arriving {
         let bytes = size(&content.body);
-        Arriving { content, whole, bytes }
+        Arriving {
+            content,
+            whole,
+            bytes,
+        }
     }
 
     /// Nothing is missing.
@@ -150,7 +154,11 @@ pub struct Held {
 
 /// What is held of the contents.
 enum Contents {
-    Sealed { pages: HashMap<Address, Vec<u8>>, keys: Ring, entries: BTreeMap<String, Known> },
+    Sealed {
+        pages: HashMap<Address, Vec<u8>>,
+        keys: Ring,
+        entries: BTreeMap<String, Known>,
+    },
     Files(BTreeMap<String, u32>),
 }
 
@@ -159,6 +167,8 @@ enum Contents {
 struct Known {
     tag: Tag,
     mode: u32,
+    /// Address of the value's object, or hash of an inline value: a tag alone is only its author's word.
+    content: Address,
 }
 
 impl Held {
@@ -169,7 +179,11 @@ impl Held {
 
     /// What must never be gone below.
     pub fn floor(&self) -> Floor {
-        Floor { vault: self.control.vault(), version: self.version, time_ms: self.time_ms }
+        Floor {
+            vault: self.control.vault(),
+            version: self.version,
+            time_ms: self.time_ms,
+        }
     }
 
     /// How far the contents are proven.
@@ -185,31 +199,58 @@ impl Held {
 ///
 /// # Errors
 /// When anything does not verify. What was held stays right then.
-pub fn verify(held: Option<&Held>, anchor: &Anchor, arriving: Arriving, now_ms: u64) -> Result<(Held, BTreeMap<String, Entry>), Rejected> {
+pub fn verify(
+    held: Option<&Held>,
+    anchor: &Anchor,
+    arriving: Arriving,
+    now_ms: u64,
+) -> Result<(Held, BTreeMap<String, Entry>), Rejected> {
     let Arriving { content, whole, .. } = arriving;
-    let before = if whole { None } else { Some(held.ok_or(Rejected::Incomplete)?) };
+    let before = if whole {
+        None
+    } else {
+        Some(held.ok_or(Rejected::Incomplete)?)
+    };
     let control = control(before.map(|h| &h.control), anchor, &content)?;
     let (root, time_ms) = commit(&control, anchor, &content, now_ms)?;
     let (contents, entries) = match content.body {
         Body::Sealed(sealed) => open(&control, root, before, sealed)?,
         Body::Files(files) => plain(before, files)?,
     };
-    Ok((Held { control, version: content.version, time_ms, contents }, entries))
+    Ok((
+        Held {
+            control,
+            version: content.version,
+            time_ms,
+            contents,
+        },
+        entries,
+    ))
 }
 
 /// The control log: from its first operation, whose hash is the vault's id, or on from the held one.
-fn control(before: Option<&Control>, anchor: &Anchor, content: &Content) -> Result<Control, Rejected> {
+fn control(
+    before: Option<&Control>,
+    anchor: &Anchor,
+    content: &Content,
+) -> Result<Control, Rejected> {
     let pinned = anchor.pin.or(anchor.floor.map(|f| f.vault));
     if pinned.is_some_and(|pin| pin != content.vault) {
-        return Err(Rejected::WrongVault { found: content.vault });
+        return Err(Rejected::WrongVault {
+            found: content.vault,
+        });
     }
     let mut ops = content.control.iter().map(|bytes| SignedOp::parse(bytes));
     let mut control = match before {
         Some(control) => control.clone(),
-        None => Control::new(&ops.next().ok_or(Rejected::Incomplete)??).map_err(Rejected::Control)?,
+        None => {
+            Control::new(&ops.next().ok_or(Rejected::Incomplete)??).map_err(Rejected::Control)?
+        }
     };
     if control.vault() != content.vault {
-        return Err(Rejected::WrongVault { found: control.vault() });
+        return Err(Rejected::WrongVault {
+            found: control.vault(),
+        });
     }
     for op in ops {
         control.apply(&op?).map_err(Rejected::Control)?;
@@ -218,7 +259,12 @@ fn control(before: Option<&Control>, anchor: &Anchor, content: &Content) -> Resu
 }
 
 /// The commit: the version's, by a live writer and an admitted signer, and no older than seen.
-fn commit(control: &Control, anchor: &Anchor, content: &Content, now_ms: u64) -> Result<(Address, u64), Rejected> {
+fn commit(
+    control: &Control,
+    anchor: &Anchor,
+    content: &Content,
+    now_ms: u64,
+) -> Result<(Address, u64), Rejected> {
     let signed = SignedCommit::parse(content.commits.last().ok_or(Rejected::Incomplete)?)?;
     if CommitId::from(signed.id()) != content.version {
         return Err(Rejected::NotTheVersion);
@@ -232,16 +278,32 @@ fn commit(control: &Control, anchor: &Anchor, content: &Content, now_ms: u64) ->
         return Err(Rejected::Future);
     }
     // A pinned version is the one exception to "never back"; it goes back to what was signed, and the floor stays where it was.
-    let older = anchor.floor.is_some_and(|f| commit.time_ms < f.time_ms || (commit.time_ms == f.time_ms && content.version < f.version));
-    if older && !content.pinned { Err(Rejected::Older) } else { Ok((commit.root, commit.time_ms)) }
+    let older = anchor.floor.is_some_and(|f| {
+        commit.time_ms < f.time_ms || (commit.time_ms == f.time_ms && content.version < f.version)
+    });
+    if older && !content.pinned {
+        Err(Rejected::Older)
+    } else {
+        Ok((commit.root, commit.time_ms))
+    }
 }
 
 /// Objects that arrived and those that are held.
-struct Both<'a>(&'a HashMap<Address, Vec<u8>>, Option<&'a HashMap<Address, Vec<u8>>>);
+struct Both<'a>(
+    &'a HashMap<Address, Vec<u8>>,
+    Option<&'a HashMap<Address, Vec<u8>>>,
+);
 
 impl Objects for Both<'_> {
-    fn object(&self, address: &Address) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.0.get(address).or_else(|| self.1?.get(address)).cloned())
+    fn object(
+        &self,
+        address: &Address,
+    ) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self
+            .0
+            .get(address)
+            .or_else(|| self.1?.get(address))
+            .cloned())
     }
 }
 
@@ -256,26 +318,51 @@ impl Keyring for Ring {
 }
 
 /// Opens sealed contents up to the signed root.
-fn open(control: &Control, root: Address, before: Option<&Held>, sealed: Sealed) -> Result<(Contents, BTreeMap<String, Entry>), Rejected> {
+fn open(
+    control: &Control,
+    root: Address,
+    before: Option<&Held>,
+    sealed: Sealed,
+) -> Result<(Contents, BTreeMap<String, Entry>), Rejected> {
     let held = before.and_then(|h| match &h.contents {
-        Contents::Sealed { pages, keys, entries } => Some((pages, keys, entries)),
+        Contents::Sealed {
+            pages,
+            keys,
+            entries,
+        } => Some((pages, keys, entries)),
         Contents::Files(_) => None,
     });
     let mut ring = Ring::default();
     for (epoch, keys) in held.iter().flat_map(|(_, ring, _)| &ring.0) {
-        ring.0.insert(*epoch, ObjectKeys::from_bytes(*epoch, &keys.to_bytes()).ok_or(Rejected::Keys)?);
+        ring.0.insert(
+            *epoch,
+            ObjectKeys::from_bytes(*epoch, &keys.to_bytes()).ok_or(Rejected::Keys)?,
+        );
     }
     for keys in &sealed.keys {
-        ring.0.insert(keys.epoch, ObjectKeys::from_bytes(keys.epoch, &keys.keys.0).ok_or(Rejected::Keys)?);
+        ring.0.insert(
+            keys.epoch,
+            ObjectKeys::from_bytes(keys.epoch, &keys.keys.0).ok_or(Rejected::Keys)?,
+        );
     }
-    let arrived: HashMap<Address, Vec<u8>> = sealed.objects.into_iter().map(|o| (seal::address(&o), Vec::from(o))).collect();
+    let arrived: HashMap<Address, Vec<u8>> = sealed
+        .objects
+        .into_iter()
+        .map(|o| (seal::address(&o), Vec::from(o)))
+        .collect();
     let objects = Both(&arrived, held.map(|(pages, ..)| pages));
     let tree = Tree::new(&objects, &ring, control.vault(), root);
     let mut entries = BTreeMap::new();
     let mut known = BTreeMap::new();
     for (path, variants) in tree.range("")? {
-        let Some(variant) = newest(&variants) else { continue };
-        let now = Known { tag: variant.tag, mode: variant.mode };
+        let Some(variant) = newest(&variants) else {
+            continue;
+        };
+        let now = Known {
+            tag: variant.tag,
+            mode: variant.mode,
+            content: content(variant),
+        };
         let unchanged = held.is_some_and(|(.., entries)| entries.get(&path) == Some(&now));
         let source = if path.ends_with('/') {
             Source::Directory
@@ -284,11 +371,32 @@ fn open(control: &Control, root: Address, before: Option<&Held>, sealed: Sealed)
         } else {
             Source::Bytes(tree.read(variant)?)
         };
-        entries.insert(path.clone(), Entry { mode: variant.mode, source });
+        entries.insert(
+            path.clone(),
+            Entry {
+                mode: variant.mode,
+                source,
+            },
+        );
         known.insert(path, now);
     }
     let pages = pages(&objects, root)?;
-    Ok((Contents::Sealed { pages, keys: ring, entries: known }, entries))
+    Ok((
+        Contents::Sealed {
+            pages,
+            keys: ring,
+            entries: known,
+        },
+        entries,
+    ))
+}
+
+fn content(variant: &Variant) -> Address {
+    match &variant.content {
+        tree::Content::Inline(bytes) => seal::address(bytes),
+        tree::Content::Blob(address) | tree::Content::List(address) => *address,
+        tree::Content::Directory => seal::address(&[]),
+    }
 }
 
 /// The value that is shown of several: that with the highest tag, the same on every pod.
@@ -301,7 +409,9 @@ fn pages(objects: &Both<'_>, root: Address) -> Result<HashMap<Address, Vec<u8>>,
     let mut kept = HashMap::new();
     let mut open = vec![root];
     while let Some(address) = open.pop() {
-        let bytes = objects.object(&address).map_err(|e| TreeError::Store(address, e))?;
+        let bytes = objects
+            .object(&address)
+            .map_err(|e| TreeError::Store(address, e))?;
         let Some(bytes) = bytes else { continue };
         let header = seal::header(&bytes).map_err(|e| TreeError::Seal(address, e))?;
         if header.kind == seal::Kind::Page {
@@ -313,7 +423,10 @@ fn pages(objects: &Both<'_>, root: Address) -> Result<HashMap<Address, Vec<u8>>,
 }
 
 /// Takes plain files as they are.
-fn plain(before: Option<&Held>, files: Files) -> Result<(Contents, BTreeMap<String, Entry>), Rejected> {
+fn plain(
+    before: Option<&Held>,
+    files: Files,
+) -> Result<(Contents, BTreeMap<String, Entry>), Rejected> {
     let mut known: BTreeMap<String, u32> = match before.map(|h| &h.contents) {
         None => BTreeMap::new(),
         Some(Contents::Files(known)) => known.clone(),
@@ -322,11 +435,26 @@ fn plain(before: Option<&Held>, files: Files) -> Result<(Contents, BTreeMap<Stri
     for path in &files.removed {
         known.remove(path);
     }
-    let mut entries: BTreeMap<String, Entry> = known.iter().map(|(p, mode)| (p.clone(), Entry { mode: *mode, source: Source::Unchanged })).collect();
+    let mut entries: BTreeMap<String, Entry> = known
+        .iter()
+        .map(|(p, mode)| {
+            (
+                p.clone(),
+                Entry {
+                    mode: *mode,
+                    source: Source::Unchanged,
+                },
+            )
+        })
+        .collect();
     for file in files.put {
         polykey_core::path::check_key(&file.path).map_err(TreeError::Path)?;
         let mode = file.mode & 0o777;
-        let source = if file.path.ends_with('/') { Source::Directory } else { Source::Bytes(Zeroizing::new(file.value.0.to_vec())) };
+        let source = if file.path.ends_with('/') {
+            Source::Directory
+        } else {
+            Source::Bytes(Zeroizing::new(file.value.0.to_vec()))
+        };
         known.insert(file.path.clone(), mode);
         entries.insert(file.path, Entry { mode, source });
     }
