@@ -3,6 +3,8 @@
 //! Pods are on a bridge of its own (198.18.0.0/24), Services on 198.19.0.0/24, both from the range for benchmarks (RFC 2544), and neither leaves the machine. One cluster at a time: what
 //! a crashed run left is cleaned first, and so is a cluster that was kept. With `POLYKEY_TEST_KUBECONFIG` set that cluster is used instead, and nothing is brought up.
 //!
+//! For two at once, run each in a network namespace of its own (`unshare -n`) and give it a name of its own in `POLYKEY_TEST_CLUSTER`.
+//!
 //! The cluster goes down when its value is dropped and on Ctrl-C. A `static` is never dropped: whoever puts a cluster into one calls [`Cluster::down`].
 
 mod certificates;
@@ -35,10 +37,10 @@ pub const HOST: &str = "198.18.0.1";
 pub const NODE: &str = "node-1";
 /// Port of the API server.
 pub const API_PORT: u16 = 16_443;
-/// Where everything of the cluster is: in a folder that only root can make, since root will trust what it finds there.
-const STATE: &str = "/var/lib/polykey-test-cluster";
-/// The control group that pods are in.
-const CGROUP: &str = "polykey-test";
+/// Where the folders of clusters are: only root can make one there, and root will trust what it finds in it.
+const STATE: &str = "/var/lib";
+/// Name of a cluster that is given no other in `POLYKEY_TEST_CLUSTER`.
+const NAME: &str = "polykey-test-cluster";
 /// Lines of each log that an error shows.
 const LOG_LINES: usize = 15;
 
@@ -88,15 +90,15 @@ impl Cluster {
             return Ok(foreign);
         }
         machine::check()?;
-        let lock = machine::lock()?;
+        let dir = folder();
+        let lock = machine::lock(&dir)?;
         let programs = tools::programs()?;
-        let dir = PathBuf::from(STATE);
         clean(&dir, &programs)?;
         machine::check_alone()?;
         DirBuilder::new()
             .mode(0o700)
             .create(&dir)
-            .with_context(|| format!("cannot make {STATE}"))?;
+            .with_context(|| format!("cannot make {}", dir.display()))?;
         let ours = Ours::new(true);
         interrupt::watch(&dir, &programs, &ours)?;
         let cluster = Cluster {
@@ -125,7 +127,7 @@ impl Cluster {
         if let Some(foreign) = Cluster::foreign()? {
             return Ok(foreign);
         }
-        let dir = PathBuf::from(STATE);
+        let dir = folder();
         let kubeconfig = dir.join("admin.kubeconfig");
         ensure!(
             kubeconfig.exists(),
@@ -380,7 +382,7 @@ impl Cluster {
         let Some(state) = self.state.take() else {
             return Ok(());
         };
-        let _lock = state.lock.map_or_else(machine::lock, Ok)?;
+        let _lock = state.lock.map_or_else(|| machine::lock(&state.dir), Ok)?;
         let mut ours = state.ours.hold();
         *ours = false;
         clean(&state.dir, &self.programs)
@@ -474,12 +476,25 @@ impl Drop for Cluster {
     }
 }
 
+/// The folder of the cluster that this process means.
+fn folder() -> PathBuf {
+    let name = std::env::var("POLYKEY_TEST_CLUSTER")
+        .ok()
+        .filter(|n| !n.is_empty());
+    Path::new(STATE).join(name.as_deref().unwrap_or(NAME))
+}
+
+/// Name of the cluster in `dir`: of its folder, its control group, its network and its lock.
+fn name(dir: &Path) -> &str {
+    dir.file_name().and_then(|n| n.to_str()).unwrap_or(NAME)
+}
+
 /// Stops what runs, unmounts, and removes links, rules and files. What is not there is passed over.
 fn clean(dir: &Path, programs: &Path) -> Result<()> {
     if !dir.exists() {
         return Ok(());
     }
-    Processes::open(dir).stop_all();
+    Processes::open(dir).stop_all(|| network::contained(dir));
     network::remove(dir, programs);
     outside::remove(dir);
     if !network::unmounted(dir) {
@@ -502,7 +517,10 @@ fn with_kubeconfig(command: &mut Command, kubeconfig: &Path) {
     command
         .env("KUBECONFIG", kubeconfig)
         .env_remove("POLYKEY_TEST_KUBECONFIG");
-    if let Some(dir) = kubeconfig.parent().filter(|d| *d == Path::new(STATE)) {
+    if let Some(dir) = kubeconfig
+        .parent()
+        .filter(|d| d.parent() == Some(Path::new(STATE)))
+    {
         command.env("KUBECACHEDIR", dir.join("kubectl-cache"));
     }
 }

@@ -2,7 +2,7 @@
 //! addresses of the bridge only.
 
 use super::processes::Processes;
-use super::{API_PORT, CGROUP, HOST, NODE, Ours, network};
+use super::{API_PORT, HOST, NODE, Ours, name, network};
 use crate::wait::{run, run_with, wait_for};
 use anyhow::{Result, ensure};
 use std::fs;
@@ -175,7 +175,7 @@ healthzPort: 0
 authentication: {{anonymous: {{enabled: false}}, x509: {{clientCAFile: {ca}}}, webhook: {{enabled: true}}}}
 authorization: {{mode: Webhook}}
 cgroupDriver: cgroupfs
-cgroupRoot: /{CGROUP}
+cgroupRoot: /{group}
 failCgroupV1: false
 failSwapOn: false
 makeIPTablesUtilChains: false
@@ -188,6 +188,7 @@ containerRuntimeEndpoint: unix://{socket}
 evictionHard: {{memory.available: 100Mi}}
 imageGCHighThresholdPercent: 100
 ",
+            group = name(self.dir),
             ca = self.at("ca.crt"),
             resolv = self.at("resolv.conf"),
             logs = self.at("pod-logs"),

@@ -1,6 +1,6 @@
 //! What a machine must have before a cluster can start on it, checked first, so that a lack is one line and not the log of a component.
 
-use super::network;
+use super::{name, network};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ const PROGRAMS: [&str; 9] = [
 ];
 /// Where Debian, Ubuntu and the projects' own archives put the CNI plugins.
 const CNI_PLUGINS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
-/// Held while a run uses the cluster.
-const LOCK: &str = "/run/lock/polykey-test-cluster.lock";
+/// Where the file is that is held while a run uses a cluster.
+const LOCKS: &str = "/run/lock";
 
 /// Checks for rights and programs.
 pub fn check() -> Result<()> {
@@ -55,14 +55,16 @@ pub fn cni_plugins() -> Result<PathBuf> {
 }
 
 /// Takes the lock that keeps two runs from sharing, and so breaking, one cluster. It ends with the value, or with the process.
-pub fn lock() -> Result<File> {
-    let file = File::create(LOCK).with_context(|| format!("cannot make {LOCK}"))?;
+pub fn lock(dir: &Path) -> Result<File> {
+    let path = Path::new(LOCKS).join(format!("{}.lock", name(dir)));
+    let shown = path.display();
+    let file = File::create(&path).with_context(|| format!("cannot make {shown}"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            bail!("another run uses the test cluster (it holds {LOCK}): wait for its end")
+            bail!("another run uses the test cluster (it holds {shown}): wait for its end")
         }
-        Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("cannot lock {LOCK}")),
+        Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("cannot lock {shown}")),
     }
 }
 

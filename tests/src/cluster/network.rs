@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::outside::{self, remove_empty};
-use super::{CGROUP, HOST};
+use super::outside::remove_empty;
+use super::{HOST, name};
 
 /// The bridge of the pods.
 const BRIDGE: &str = "pk-test0";
@@ -46,7 +46,7 @@ pub fn make(dir: &Path) -> Result<()> {
         }
     }
     for root in cgroup_roots() {
-        fs::create_dir_all(root.join(CGROUP))
+        fs::create_dir_all(root.join(name(dir)))
             .with_context(|| format!("cannot make a control group in {}", root.display()))?;
     }
     ip(&["link", "add", BRIDGE, "type", "bridge"])?;
@@ -62,7 +62,7 @@ pub fn make(dir: &Path) -> Result<()> {
 fn write_cni(dir: &Path) -> Result<()> {
     let cni = serde_json::json!({
         "cniVersion": "1.0.0",
-        "name": outside::NETWORK,
+        "name": name(dir),
         "plugins": [{
             "type": "bridge",
             "bridge": BRIDGE,
@@ -97,7 +97,7 @@ pub fn remove(dir: &Path, programs: &Path) {
     quiet(Command::new("ip").args(["route", "delete", "unreachable", SERVICES]));
     for root in cgroup_roots() {
         // A control group is removed by its folder; the kernel refuses while a process is in it.
-        remove_empty(&root.join(CGROUP));
+        remove_empty(&root.join(name(dir)));
     }
     restore_settings(dir);
 }
@@ -173,6 +173,24 @@ fn cgroup_roots() -> Vec<PathBuf> {
     entries
         .filter(|p| !p.is_symlink() && p.join("cgroup.procs").exists())
         .collect()
+}
+
+/// Ids of the processes in the pods' control group, at any depth.
+pub fn contained(dir: &Path) -> Vec<u32> {
+    let mut open: Vec<PathBuf> = cgroup_roots()
+        .iter()
+        .map(|root| root.join(name(dir)))
+        .collect();
+    let mut pids = Vec::new();
+    while let Some(group) = open.pop() {
+        let listed = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        pids.extend(listed.lines().filter_map(|l| l.parse::<u32>().ok()));
+        let entries = fs::read_dir(group).into_iter().flatten().flatten();
+        open.extend(entries.map(|e| e.path()).filter(|p| p.is_dir()));
+    }
+    pids.sort_unstable();
+    pids.dedup();
+    pids
 }
 
 fn remember_settings(dir: &Path) -> Result<()> {

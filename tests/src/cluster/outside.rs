@@ -1,5 +1,6 @@
 //! Files that components write outside the cluster's folder, since no setting moves them: found by the names that only ours can have, and removed.
 
+use super::name;
 use std::fs;
 use std::path::Path;
 
@@ -16,11 +17,10 @@ const FOLDERS: [&str; 4] = [
     "/var/lib/kubelet",
     "/run/containerd",
 ];
-/// Name of the pods' network in CNI.
-pub const NETWORK: &str = "polykey-test";
 
 /// Removes what the cluster in `dir` wrote, once its components are stopped.
 pub fn remove(dir: &Path) {
+    let network = name(dir);
     let links = entries(Path::new(LOG_LINKS));
     for link in links
         .iter()
@@ -28,9 +28,9 @@ pub fn remove(dir: &Path) {
     {
         fs::remove_file(link).ok();
     }
-    for sandbox in sandboxes() {
+    for sandbox in sandboxes(network) {
         for name in [
-            format!("{NETWORK}-{sandbox}-eth0"),
+            format!("{network}-{sandbox}-eth0"),
             format!("cni-loopback-{sandbox}-lo"),
         ] {
             fs::remove_file(Path::new(NETWORK_RESULTS).join(name)).ok();
@@ -54,13 +54,13 @@ pub fn remove_empty(dir: &Path) {
 }
 
 /// Ids of the pods that were on our network, from the names of its results.
-fn sandboxes() -> Vec<String> {
+fn sandboxes(network: &str) -> Vec<String> {
     let names = entries(Path::new(NETWORK_RESULTS));
     let names = names.iter().filter_map(|p| p.file_name()?.to_str());
     names
         .filter_map(|n| {
             Some(
-                n.strip_prefix(NETWORK)?
+                n.strip_prefix(network)?
                     .strip_prefix('-')?
                     .strip_suffix("-eth0")?
                     .to_owned(),

@@ -77,13 +77,17 @@ impl Processes {
     }
 
     /// Ends all: the kubelet first, so that no container is started again; then the containers, while there is a containerd to ask; then the others at once.
-    pub fn stop_all(&self) {
+    ///
+    /// `contained` tells what still runs in containers once nothing is there to end it in an orderly way.
+    pub fn stop_all(&self, contained: impl FnOnce() -> Vec<u32>) {
         let (kubelet, others): (Vec<_>, Vec<_>) =
             self.read().into_iter().partition(|p| p.name == "kubelet");
         end(&kubelet);
         self.delete_containers();
         end(&others);
         end(&self.strays());
+        let contained: Vec<Process> = contained().into_iter().filter_map(Process::stray).collect();
+        end(&contained);
         fs::remove_file(self.list()).ok();
     }
 
@@ -218,7 +222,7 @@ mod tests {
             .unwrap();
         let again = Processes::open(dir.path());
         assert_eq!(again.living().len(), 1);
-        again.stop_all();
+        again.stop_all(Vec::new);
         assert!(again.living().is_empty());
         assert!(!dir.path().join("pids").exists());
     }
@@ -237,12 +241,12 @@ mod tests {
             .process_group(0)
             .spawn()
             .unwrap();
-        Processes::open(&dir.path().join("other")).stop_all();
+        Processes::open(&dir.path().join("other")).stop_all(Vec::new);
         assert!(
             child.try_wait().unwrap().is_none(),
             "ended although it is of another folder"
         );
-        Processes::open(dir.path()).stop_all();
+        Processes::open(dir.path()).stop_all(Vec::new);
         assert!(stat(child.id()).is_none(), "still there");
     }
 
@@ -256,6 +260,6 @@ mod tests {
         .unwrap();
         let processes = Processes::open(dir.path());
         assert!(processes.living().is_empty());
-        processes.stop_all();
+        processes.stop_all(Vec::new);
     }
 }
