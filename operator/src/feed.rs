@@ -1,79 +1,312 @@
-//! Objects of one kind as the API server has them: a cache that follows its watch, and a signal when anything changed.
+//! All objects of one kind, kept in step with the API server: a list in pages, then a watch, forever.
+//!
+//! Unlike a reflector it knows the *list's* resourceVersion and every bookmark, so the warden can say how new its whole state is, and it lists again on request from
+//! etcd and never from a cache. It keeps only what `trim` leaves of an object.
 
-use futures::TryStreamExt;
-use kube::api::ListParams;
-use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::{WatchStreamExt, reflector as reflect};
-use kube::{Api, Resource, ResourceExt};
+use futures::{StreamExt, pin_mut};
+use kube::api::{Api, ListParams, WatchEvent, WatchParams};
+use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Notify;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
-/// A followed kind.
-pub struct Feed<K: Resource<DynamicType = ()> + 'static>
-where
-    K::DynamicType: Hash + Eq,
-{
-    /// The objects, once [`Feed::ready`] has returned.
-    pub store: Store<K>,
-    api: Api<K>,
-    newest: Arc<AtomicU64>,
+/// Objects a page of a list: what kubectl uses; 500 PolykeyVaults are about 1 MiB.
+const PAGE: u32 = 500;
+/// How long one watch may last, in seconds; then it is reopened where it ended.
+const WATCH_SECONDS: u32 = 290;
+/// Silence after which a watch counts as dead: its own end and a margin. The API server sends bookmarks about once a minute.
+const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
+/// First wait after a failure; doubled each time.
+const BACKOFF_MIN: Duration = Duration::from_millis(250);
+/// Longest wait after a failure: an API server that returns is noticed within this.
+const BACKOFF_MAX: Duration = Duration::from_secs(8);
+
+/// Namespace and name of an object.
+pub type Key = (String, String);
+
+/// What a feed knows now.
+#[derive(Clone, Debug)]
+pub struct State<K> {
+    /// The objects.
+    pub objects: BTreeMap<Key, Arc<K>>,
+    /// The newest resourceVersion of the whole list.
+    pub revision: String,
+    /// Lists read to their end since the start. Zero: nothing is known yet.
+    pub lists: u64,
+    /// The watch is open.
+    pub live: bool,
+}
+
+/// A handle on the objects of one kind.
+pub struct Feed<K> {
+    state: watch::Receiver<State<K>>,
+    relist: Arc<Notify>,
+}
+
+impl<K> Clone for Feed<K> {
+    fn clone(&self) -> Self {
+        Feed {
+            state: self.state.clone(),
+            relist: self.relist.clone(),
+        }
+    }
 }
 
 impl<K> Feed<K>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()>
+        + Clone
+        + Debug
+        + PartialEq
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
-    /// Follows `api` in a task of its own until the process ends, and signals `changed` after each change.
-    pub fn start(api: Api<K>, changed: Arc<Notify>) -> Feed<K> {
-        let (store, writer) = reflector::store();
-        let newest = Arc::new(AtomicU64::new(0));
-        let seen = newest.clone();
-        let stream = watcher(api.clone(), watcher::Config::default().page_size(500)).default_backoff().modify(|o| o.managed_fields_mut().clear());
-        let follow = reflect(writer, stream).try_for_each(move |event| {
-            if let Event::Apply(object) | Event::Delete(object) | Event::InitApply(object) = &event {
-                note(&seen, object.resource_version());
+    /// Starts following the objects of `api`. `trim` drops what nobody reads, before an object is kept.
+    #[must_use]
+    pub fn start(api: Api<K>, trim: fn(&mut K)) -> Feed<K> {
+        let empty = State {
+            objects: BTreeMap::new(),
+            revision: "0".into(),
+            lists: 0,
+            live: false,
+        };
+        let (sender, state) = watch::channel(empty);
+        let relist = Arc::new(Notify::new());
+        tokio::spawn(
+            Follower {
+                api,
+                trim,
+                sender,
+                relist: relist.clone(),
             }
-            changed.notify_one();
-            futures::future::ready(Ok(()))
-        });
-        tokio::spawn(async move {
-            // The stream retries by itself and never ends with an error that a restart would mend.
-            let ended = follow.await;
-            tracing::error!(?ended, "a watch ended");
-        });
-        Feed { store, api, newest }
+            .run(),
+        );
+        Feed { state, relist }
     }
 
-    /// Returns when the first list is complete.
-    pub async fn ready(&self) {
-        self.store.wait_until_ready().await.ok();
+    /// What is known now. Do not hold it across an await.
+    pub fn now(&self) -> watch::Ref<'_, State<K>> {
+        self.state.borrow()
     }
 
-    /// The newest resourceVersion of this kind that was seen.
-    pub fn newest(&self) -> u64 {
-        self.newest.load(Ordering::Relaxed)
+    /// What is known now, and from here on only later changes wake [`Feed::changed`].
+    pub fn latest(&mut self) -> watch::Ref<'_, State<K>> {
+        self.state.borrow_and_update()
     }
 
-    /// Asks the API server itself, not a cache of it, how far this kind has come.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub async fn confirm(&self) -> kube::Result<()> {
-        // Without a resourceVersion the answer is read by quorum.
-        let list = self.api.list_metadata(&ListParams::default().limit(1)).await?;
-        self.newest.store(0, Ordering::Relaxed);
-        note(&self.newest, list.metadata.resource_version);
-        Ok(())
+    /// Waits for a change of objects, revision or liveness.
+    pub async fn changed(&mut self) {
+        if self.state.changed().await.is_err() {
+            // The follower never ends by itself: only at the end of the program.
+            futures::future::pending::<()>().await;
+        }
+    }
+
+    /// Asks for a list from etcd and waits until it is there.
+    pub async fn list_again(&mut self) {
+        let before = self.now().lists;
+        self.relist.notify_one();
+        while self.latest().lists <= before {
+            self.changed().await;
+        }
     }
 }
 
-fn note(newest: &AtomicU64, version: Option<String>) {
-    if let Some(version) = version.and_then(|v| v.parse().ok()) {
-        newest.fetch_max(version, Ordering::Relaxed);
+/// How a step ended.
+enum Ended {
+    /// The list is complete.
+    Listed,
+    /// The watch came to its time: open another where it ended.
+    Reopen,
+    /// Its revision is too old, or somebody asked: list again.
+    Relist,
+}
+
+struct Follower<K> {
+    api: Api<K>,
+    trim: fn(&mut K),
+    sender: watch::Sender<State<K>>,
+    relist: Arc<Notify>,
+}
+
+impl<K> Follower<K>
+where
+    K: Resource<DynamicType = ()>
+        + Clone
+        + Debug
+        + PartialEq
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    async fn run(self) {
+        let mut wait = BACKOFF_MIN;
+        let mut listed = false;
+        loop {
+            let started = Instant::now();
+            let step = if listed {
+                self.follow(&mut wait).await
+            } else {
+                self.list().await.map(|()| Ended::Listed)
+            };
+            match step {
+                Ok(Ended::Listed) => listed = true,
+                // A proxy that ends every watch at once must not make this spin.
+                Ok(Ended::Reopen) if started.elapsed() < BACKOFF_MIN => {
+                    tokio::time::sleep(BACKOFF_MIN).await
+                }
+                Ok(Ended::Reopen) => {}
+                Ok(Ended::Relist) => listed = false,
+                Err(error) => {
+                    self.dead();
+                    tracing::warn!(kind = %K::kind(&()), error = error.to_string(), wait_ms = wait.as_millis(), "the API server does not answer as it should");
+                    listed &= !is_gone(&error);
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.relist.notified() => listed = false,
+                    }
+                    wait = (wait * 2).min(BACKOFF_MAX);
+                }
+            }
+        }
+    }
+
+    /// Reads the whole list with no resourceVersion, which the API server answers as etcd is now.
+    async fn list(&self) -> Result<(), kube::Error> {
+        let mut objects = BTreeMap::new();
+        let mut params = ListParams::default().limit(PAGE);
+        let revision = loop {
+            let page = self.api.list(&params).await?;
+            objects.extend(page.items.into_iter().map(|o| self.keep(o)));
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = ListParams::default().limit(PAGE).continue_token(&token),
+                None => break page.metadata.resource_version.unwrap_or_default(),
+            }
+        };
+        self.sender.send_modify(|state| {
+            state.objects = objects;
+            state.revision = revision;
+            state.lists += 1;
+        });
+        Ok(())
+    }
+
+    async fn follow(&self, wait: &mut Duration) -> Result<Ended, kube::Error> {
+        let revision = self.sender.borrow().revision.clone();
+        let params = WatchParams {
+            timeout: Some(WATCH_SECONDS),
+            bookmarks: true,
+            ..WatchParams::default()
+        };
+        let stream = self.api.watch(&params, &revision).await?;
+        pin_mut!(stream);
+        self.sender
+            .send_if_modified(|state| !std::mem::replace(&mut state.live, true));
+        loop {
+            let event = tokio::select! {
+                event = tokio::time::timeout(SILENCE, stream.next()) => event,
+                () = self.relist.notified() => return Ok(Ended::Relist),
+            };
+            let Ok(Some(event)) = event else {
+                return Ok(Ended::Reopen);
+            };
+            *wait = BACKOFF_MIN;
+            match event? {
+                WatchEvent::Added(o) | WatchEvent::Modified(o) => self.apply(o),
+                WatchEvent::Deleted(o) => self.delete(&o),
+                WatchEvent::Bookmark(b) => self.reached(b.metadata.resource_version),
+                WatchEvent::Error(status) if status.code == 410 => return Ok(Ended::Relist),
+                WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
+            }
+        }
+    }
+
+    fn keep(&self, mut object: K) -> (Key, Arc<K>) {
+        let key = (object.namespace().unwrap_or_default(), object.name_any());
+        object.managed_fields_mut().clear();
+        (self.trim)(&mut object);
+        (key, Arc::new(object))
+    }
+
+    fn apply(&self, object: K) {
+        let revision = object.resource_version();
+        let (key, object) = self.keep(object);
+        self.sender.send_if_modified(|state| {
+            advance(&mut state.revision, revision);
+            let same = state
+                .objects
+                .get(&key)
+                .is_some_and(|known| *known == object);
+            if !same {
+                state.objects.insert(key, object);
+            }
+            !same
+        });
+    }
+
+    fn delete(&self, object: &K) {
+        let key = (object.namespace().unwrap_or_default(), object.name_any());
+        self.sender.send_if_modified(|state| {
+            advance(&mut state.revision, object.resource_version());
+            state.objects.remove(&key).is_some()
+        });
+    }
+
+    /// Nothing changed up to here: worth telling, since it confirms the state.
+    fn reached(&self, revision: String) {
+        self.sender
+            .send_modify(|state| advance(&mut state.revision, Some(revision)));
+    }
+
+    fn dead(&self) {
+        self.sender
+            .send_if_modified(|state| std::mem::replace(&mut state.live, false));
+    }
+}
+
+fn is_gone(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 410)
+}
+
+fn advance(have: &mut String, got: Option<String>) {
+    if let Some(got) = got.filter(|got| compare(got, have) == Ordering::Greater) {
+        *have = got;
+    }
+}
+
+/// Compares two resourceVersions of one resource: decimal numbers of any length (as apimachinery's `CompareResourceVersion`).
+#[must_use]
+pub fn compare(a: &str, b: &str) -> Ordering {
+    let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revisions_compare_as_numbers_of_any_length() {
+        assert_eq!(compare("99", "100"), Ordering::Less);
+        assert_eq!(compare("100", "0100"), Ordering::Equal);
+        assert_eq!(
+            compare("18446744073709551617", "18446744073709551616"),
+            Ordering::Greater
+        );
+        let mut have = "100".to_owned();
+        advance(&mut have, Some("99".into()));
+        assert_eq!(have, "100");
+        advance(&mut have, Some("101".into()));
+        assert_eq!(have, "101");
+        advance(&mut have, None);
+        assert_eq!(have, "101");
     }
 }

@@ -9,4 +9,5 @@ pub mod crd;
 pub mod feed;
 pub mod metrics;
 pub mod settings;
+pub mod signal;
 pub mod warden;

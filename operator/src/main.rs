@@ -35,9 +35,14 @@ async fn main() -> anyhow::Result<()> {
         return crds(write);
     }
     let filter = EnvFilter::try_from_env("POLYKEY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().json().with_env_filter(filter).init();
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .init();
     // Another crate that brought a second provider would make rustls panic for an ambiguous default.
-    rustls::crypto::ring::default_provider().install_default().ok();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
     match cli.command {
         Command::Run(settings) => controller::run(settings).await?,
         Command::Warden(settings) => warden::run(settings).await?,

@@ -34,7 +34,11 @@ pub struct WardenSettings {
     #[command(flatten)]
     pub place: Place,
     /// Socket of the node in the same pod.
-    #[arg(long, env = "POLYKEY_SOCKET", default_value = "/run/polykey/agent.sock")]
+    #[arg(
+        long,
+        env = "POLYKEY_SOCKET",
+        default_value = "/run/polykey/agent.sock"
+    )]
     pub socket: PathBuf,
 }
 
@@ -45,7 +49,11 @@ pub struct OperatorSettings {
     #[command(flatten)]
     pub place: Place,
     /// Token shown to the nodes, kept fresh by the kubelet; its audience is the nodes'.
-    #[arg(long, env = "POLYKEY_NODE_TOKEN_FILE", default_value = "/var/run/secrets/polykey/token")]
+    #[arg(
+        long,
+        env = "POLYKEY_NODE_TOKEN_FILE",
+        default_value = "/var/run/secrets/polykey/token"
+    )]
     pub node_token_file: PathBuf,
     /// Make the unlock Secret of the nodes when it is not there.
     #[arg(long, env = "POLYKEY_MAKE_UNLOCK_SECRET", default_value_t = false, action = clap::ArgAction::Set)]

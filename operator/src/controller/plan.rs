@@ -1,236 +1,496 @@
-//! What the status of an object must say, given what the nodes report: pure.
+//! What a PolykeyVault's status should say. Pure: the object, what the nodes report and the time in; a status out. The same input gives the same status, and nothing
+//! in it moves while nothing happens.
 
-use crate::crd::status::{Condition, MAX_MESSAGE, Truth, find};
+use crate::controller::conditions::{Conditions, time};
+use crate::controller::observe::{Observed, Seen};
+use crate::controller::reasons::{
+    ALL_PODS_CURRENT, NO_NODES, NO_PODS, ROLLING, SUSPENDED, UNSUPPORTED, distance, frozen,
+    is_refusal,
+};
+use crate::crd::status::Truth;
 use crate::crd::vault::{BehindPod, Pods};
-use crate::crd::{PolykeyPeer, PolykeyPeerStatus, PolykeyVault, PolykeyVaultStatus};
-use crate::warden::rule_id;
+use crate::crd::{PolykeyVault, PolykeyVaultStatus};
+use crate::warden::project::{rule_id, unservable};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use polykey_client::api::{Consumer, Consumers, RuleState};
-use std::collections::BTreeMap;
+use kube::ResourceExt;
+use polykey_client::api::{Consumer, RuleState};
+use polykey_core::ids::CommitId;
 
-/// The most pods that are named as behind.
+/// Pods that lag are named up to this many, as in the schema.
 const MAX_BEHIND: usize = 10;
+/// Hex digits of a short version.
+const SHORT: usize = 12;
 
-/// What is known of one replica.
-#[derive(Clone, Debug, Default)]
-pub struct Replica {
-    /// Its last report; `None` while it does not answer.
-    pub report: Option<Consumers>,
-}
-
-/// What is said of a vault before it becomes conditions.
-struct Finding {
-    ready: Verdict,
-    authorized: Verdict,
-    available: Verdict,
-    delivered: Verdict,
-    rolling: bool,
-    stalled: bool,
-}
-
-#[derive(Clone)]
-struct Verdict {
-    status: Truth,
-    reason: String,
+/// What stands in the way, or does not.
+struct Answer {
+    truth: Truth,
+    reason: &'static str,
     message: String,
 }
 
-fn verdict(status: impl Into<Truth>, reason: &str, message: impl Into<String>) -> Verdict {
-    Verdict { status: status.into(), reason: reason.to_owned(), message: message.into().chars().take(MAX_MESSAGE).collect() }
+impl Answer {
+    fn yes(reason: &'static str, message: impl Into<String>) -> Answer {
+        Answer {
+            truth: Truth::True,
+            reason,
+            message: message.into(),
+        }
+    }
+    fn no(reason: &'static str, message: impl Into<String>) -> Answer {
+        Answer {
+            truth: Truth::False,
+            reason,
+            message: message.into(),
+        }
+    }
+    fn unknown(reason: &'static str, message: impl Into<String>) -> Answer {
+        Answer {
+            truth: Truth::Unknown,
+            reason,
+            message: message.into(),
+        }
+    }
+    fn same_unknown(&self) -> Answer {
+        Answer::unknown(self.reason, self.message.clone())
+    }
+    fn holds(&self) -> bool {
+        self.truth == Truth::True
+    }
 }
 
-/// The status of a PolykeyVault.
+/// The version that the object is about, and what is known of it.
+#[derive(Default)]
+struct Version {
+    id: Option<String>,
+    author: Option<String>,
+    owner: Option<String>,
+    committed: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+}
+
+/// The status that the object should have now.
 #[must_use]
-pub fn vault_status(vault: &PolykeyVault, replicas: &BTreeMap<String, Replica>, now: Timestamp) -> PolykeyVaultStatus {
-    let id = rule_id(vault);
-    let (namespace, name) = (vault.metadata.namespace.as_deref().unwrap_or_default(), vault.metadata.name.as_deref().unwrap_or_default());
-    let reports: Vec<&Consumers> = replicas.values().filter_map(|r| r.report.as_ref()).collect();
-    let states: Vec<&RuleState> = reports.iter().flat_map(|r| &r.rules).filter(|s| s.namespace == namespace && s.name == name).collect();
-    let current: Vec<&RuleState> = states.iter().filter(|s| s.id == id).copied().collect();
-    let served = current.iter().filter(|s| s.version.is_some() && s.reason.is_none()).max_by_key(|s| (s.committed_ms, s.version)).copied();
-    let pods = pods(namespace, name, &reports);
-    let unsupported = vault.spec.unsupported();
-    let finding = if unsupported.is_empty() { find_out(&reports, &current, served, &pods) } else { not_supported(&unsupported) };
-    let old = vault.status.as_ref().map_or(&[][..], |s| &s.conditions);
+pub fn plan(object: &PolykeyVault, observed: &Observed<'_>, now: Timestamp) -> PolykeyVaultStatus {
+    let seen = observed.seen(&object.namespace().unwrap_or_default(), &object.name_any());
+    let before = object.status.clone().unwrap_or_default();
+    let id = rule_id(object);
+    let rules: Vec<_> = seen
+        .rules
+        .iter()
+        .copied()
+        .filter(|(_, rule)| rule.id == id)
+        .collect();
+    let access = access(object, observed, &rules);
+    let version = version(&access, &rules, &before);
+    let pods = pods(&seen, version.id.as_deref());
+    let delivered = delivered(&access, &pods, version.id.as_deref());
+
+    let mut conditions = Conditions::new(&before.conditions, object.metadata.generation, now);
+    let ready = ready(&access, &delivered);
+    conditions.set("Ready", ready.truth, ready.reason, &ready.message);
+    conditions.set(
+        "Authorized",
+        access.authorized.truth,
+        access.authorized.reason,
+        &access.authorized.message,
+    );
+    conditions.set(
+        "Available",
+        access.available.truth,
+        access.available.reason,
+        &access.available.message,
+    );
+    conditions.set(
+        "Delivered",
+        delivered.truth,
+        delivered.reason,
+        &delivered.message,
+    );
+    let lagging = lagging(&access, &rules, observed, version.id.as_deref());
+    conditions.set_if(
+        lagging.is_some() || ready.reason == ROLLING,
+        "Reconciling",
+        ROLLING,
+        lagging.as_deref().unwrap_or(&ready.message),
+    );
+    conditions.set_if(is_stalled(&access), "Stalled", ready.reason, &ready.message);
+    let diverged = observed
+        .vaults()
+        .any(|v| v.state == "diverged" && v.id.to_string() == object.spec.vault);
+    conditions.set_if(diverged, "Diverged", "Diverged", "the vault's control log has two heads: its owners wrote at the same time. One owner's next grant or revocation joins them.");
+
     PolykeyVaultStatus {
-        observed_generation: vault.metadata.generation,
-        conditions: conditions(finding, old, vault.metadata.generation, now),
-        version: served.and_then(|s| s.version).map(|v| v.to_string()),
-        short_version: served.and_then(|s| s.version).map(|v| v.short()),
-        author: served.and_then(|s| s.author).map(|a| a.to_string()),
-        owner: current.iter().find_map(|s| s.owner).map(|o| o.to_string()),
-        committed_at: served.and_then(|s| time(s.committed_ms?)),
-        pods: Some(summary(&pods, served)),
+        observed_generation: object.metadata.generation,
+        conditions: conditions.finish(),
+        short_version: version.id.as_deref().map(shortened),
+        version: version.id,
+        author: version.author,
+        owner: version.owner,
+        committed_at: version.committed,
+        pods: Some(pods.status()),
     }
 }
 
-fn not_supported(fields: &[String]) -> Finding {
-    let says = format!("this version of Polykey does not act on {}; nothing is served, since the field may be a restriction. Remove it, or upgrade", fields.join(", "));
-    let no = verdict(Truth::Unknown, "Unsupported", "see Ready");
-    Finding { ready: verdict(false, "Unsupported", says), authorized: no.clone(), available: no.clone(), delivered: no, rolling: false, stalled: true }
+/// Whether the vault may be read and is there, and by whose word.
+struct Access<'a> {
+    authorized: Answer,
+    available: Answer,
+    served: Option<&'a RuleState>,
+    held: Option<&'a RuleState>,
 }
 
-fn find_out(reports: &[&Consumers], current: &[&RuleState], served: Option<&RuleState>, pods: &[&Consumer]) -> Finding {
-    if reports.is_empty() {
-        let no = verdict(Truth::Unknown, "NoNodes", "no Polykey node answers");
-        return Finding { ready: verdict(false, "NoNodes", "no Polykey node answers: kubectl get polykeynodes -A"), authorized: no.clone(), available: no.clone(), delivered: no, rolling: false, stalled: false };
-    }
-    let Some(served) = served else { return nothing_served(current, pods) };
-    let held = |p: &&&Consumer| p.version == served.version && matches!(p.state.as_str(), "written" | "reloaded");
-    let have = pods.iter().filter(held).count();
-    let elsewhere = current.iter().any(|s| s.version != served.version);
-    let trouble = pods.iter().find(|p| p.reason.is_some() && matches!(p.state.as_str(), "refused" | "failed"));
-    let delivered = match trouble {
-        Some(pod) => {
-            let reason = pod.reason.clone().unwrap_or_default();
-            let why = pod.message.clone().unwrap_or_else(|| format!("the sidecar reports {reason}"));
-            verdict(false, &reason, format!("pod {}: {why}", pod.pod))
+impl Access<'_> {
+    fn stopped(authorized: Answer, available: Answer) -> Self {
+        Access {
+            authorized,
+            available,
+            served: None,
+            held: None,
         }
-        None if pods.is_empty() => verdict(true, "NoPods", "no pod asks for it"),
-        None if have == pods.len() => verdict(true, "AllPodsCurrent", format!("{have} of {} pods have it", pods.len())),
-        None => verdict(false, "Rolling", format!("{have} of {} pods have it", pods.len())),
-    };
-    let rolling = delivered.reason == "Rolling" || elsewhere;
-    let ready = match delivered.status {
-        Truth::True if elsewhere => verdict(true, "Rolling", "a node does not have the newest version yet"),
-        _ => delivered.clone(),
-    };
-    Finding {
-        ready,
-        authorized: verdict(true, "Granted", "owner, cluster admin and namespace admin all allow it"),
-        available: verdict(true, "Served", "a node serves it"),
-        delivered,
-        rolling,
-        stalled: false,
     }
 }
 
-/// No node serves it: the reason that most of them give, and that of the furthest check.
-fn nothing_served(current: &[&RuleState], pods: &[&Consumer]) -> Finding {
-    // One node may lack the vault while another already has it and refuses for a better reason.
-    let order = |reason: &str| match reason {
-        "VaultNotFound" => 0,
-        "NotGranted" => 1,
-        _ => 2,
-    };
-    let state = current.iter().filter(|s| s.reason.is_some()).max_by_key(|s| order(s.reason.as_deref().unwrap_or_default()));
-    let (reason, message) = match state {
-        Some(s) => (s.reason.clone().unwrap_or_default(), s.message.clone().unwrap_or_default()),
-        None => ("Rolling".to_owned(), "no node has this rule yet".to_owned()),
-    };
-    let keys = ["VaultNotFound", "NotGranted", "NamespaceNotAdmitted", "ServiceAccountNotListed", "CaveatRefused"];
-    let authorized = if keys.contains(&reason.as_str()) {
-        verdict(false, &reason, message.clone())
-    } else if state.is_none() {
-        verdict(Truth::Unknown, &reason, message.clone())
+fn access<'a>(
+    object: &PolykeyVault,
+    observed: &Observed<'_>,
+    rules: &[(&str, &'a RuleState)],
+) -> Access<'a> {
+    if let Some(message) = unservable(&object.spec) {
+        return Access::stopped(
+            Answer::unknown(UNSUPPORTED, &message),
+            Answer::no(UNSUPPORTED, message),
+        );
+    }
+    if observed.replicas() == 0 {
+        let message = "there is no Polykey node in this cluster: is the StatefulSet running?";
+        return Access::stopped(
+            Answer::unknown(NO_NODES, message),
+            Answer::no(NO_NODES, message),
+        );
+    }
+    if observed.answering() == 0 {
+        let message = "no Polykey node answers the operator, so nothing is known. Pods keep the files that they have.";
+        return Access::stopped(
+            Answer::unknown(NO_NODES, message),
+            Answer::unknown(NO_NODES, message),
+        );
+    }
+    if let Some(served) = most_advanced(rules) {
+        let authorized = Answer::yes(
+            "Granted",
+            "the vault is shared with this cluster, a PolykeyPeer admits this namespace, and ServiceAccounts are listed",
+        );
+        let available = Answer::yes(
+            "Served",
+            format!(
+                "{} of {} nodes serve it",
+                serving(rules),
+                observed.replicas()
+            ),
+        );
+        return Access {
+            authorized,
+            available,
+            served: Some(served),
+            held: None,
+        };
+    }
+    match furthest_refusal(rules) {
+        Some((reason, rule)) => refused(reason, rule),
+        None => {
+            let message = "the nodes do not have this generation of the rule yet";
+            Access::stopped(
+                Answer::unknown(ROLLING, message),
+                Answer::unknown(ROLLING, message),
+            )
+        }
+    }
+}
+
+fn refused<'a>(reason: &'static str, rule: &'a RuleState) -> Access<'a> {
+    let message = rule
+        .message
+        .clone()
+        .unwrap_or_else(|| format!("the nodes refuse it: {reason}"));
+    if is_refusal(reason) {
+        return Access::stopped(Answer::no(reason, &message), Answer::no(reason, message));
+    }
+    let authorized = Answer::yes(
+        "Granted",
+        "the vault is shared with this cluster, a PolykeyPeer admits this namespace, and ServiceAccounts are listed",
+    );
+    let message = if reason == SUSPENDED {
+        "spec.suspend is set: pods keep the version that they have, and a pod that has none gets none".into()
     } else {
-        verdict(true, "Granted", "owner, cluster admin and namespace admin all allow it")
+        message
     };
-    let delivered = if pods.is_empty() { verdict(Truth::Unknown, &reason, "no pod asks for it") } else { verdict(false, &reason, format!("{} pods ask for it", pods.len())) };
-    Finding { ready: verdict(false, &reason, message.clone()), authorized, available: verdict(false, &reason, message), delivered, rolling: state.is_none(), stalled: false }
+    Access {
+        authorized,
+        available: Answer::no(reason, message),
+        served: None,
+        held: (reason == SUSPENDED).then_some(rule),
+    }
 }
 
-/// The pods that ask for a vault, each once: a pod that moved from one node to another has a row at both for a while, and the one with files tells the truth.
-fn pods<'r>(namespace: &str, name: &str, reports: &[&'r Consumers]) -> Vec<&'r Consumer> {
-    let mut by_pod: BTreeMap<&str, &Consumer> = BTreeMap::new();
-    let rank = |c: &Consumer| (matches!(c.state.as_str(), "written" | "reloaded"), c.since_ms);
-    for row in reports.iter().flat_map(|r| &r.consumers).filter(|c| c.namespace == namespace && c.name == name) {
-        let known = by_pod.entry(&row.pod_uid).or_insert(row);
-        if rank(row) > rank(known) {
-            *known = row;
+fn is_served(rule: &RuleState) -> bool {
+    rule.version.is_some() && rule.reason.is_none()
+}
+
+fn serving(rules: &[(&str, &RuleState)]) -> usize {
+    rules.iter().filter(|(_, rule)| is_served(rule)).count()
+}
+
+/// While replicas differ, the newest version that one of them serves is what the status is about.
+fn most_advanced<'a>(rules: &[(&str, &'a RuleState)]) -> Option<&'a RuleState> {
+    rules
+        .iter()
+        .map(|(_, rule)| *rule)
+        .filter(|rule| is_served(rule))
+        .max_by_key(|rule| (rule.committed_ms, rule.version))
+}
+
+/// Of several refusals the one that came furthest says what to do next.
+fn furthest_refusal<'a>(rules: &[(&str, &'a RuleState)]) -> Option<(&'static str, &'a RuleState)> {
+    let refusals = rules.iter().filter_map(|(_, rule)| {
+        Some((
+            frozen(rule.reason.as_deref()?).unwrap_or("VaultNotFound"),
+            *rule,
+        ))
+    });
+    refusals.max_by_key(|(reason, _)| distance(reason))
+}
+
+fn version(
+    access: &Access<'_>,
+    rules: &[(&str, &RuleState)],
+    before: &PolykeyVaultStatus,
+) -> Version {
+    if let Some(rule) = access
+        .served
+        .or(access.held)
+        .filter(|rule| rule.version.is_some())
+    {
+        return Version {
+            id: rule.version.map(|v| v.to_string()),
+            author: rule.author.map(|a| a.to_string()),
+            owner: rule.owner.map(|o| o.to_string()),
+            committed: rule.committed_ms.and_then(time),
+        };
+    }
+    let keeps = [NO_NODES, ROLLING, SUSPENDED].contains(&access.available.reason);
+    if keeps {
+        return Version {
+            id: before.version.clone(),
+            author: before.author.clone(),
+            owner: before.owner.clone(),
+            committed: before.committed_at.clone(),
+        };
+    }
+    let owner = rules
+        .iter()
+        .find_map(|(_, rule)| rule.owner)
+        .map(|o| o.to_string());
+    Version {
+        owner,
+        ..Version::default()
+    }
+}
+
+/// The pods that ask, split by whether they hold the version.
+struct Asking<'a> {
+    current: usize,
+    behind: Vec<&'a Consumer>,
+}
+
+fn pods<'a>(seen: &Seen<'a>, version: Option<&str>) -> Asking<'a> {
+    let version: Option<CommitId> = version.and_then(|v| v.parse().ok());
+    let holds = |row: &Consumer| {
+        ["written", "reloaded"].contains(&row.state.as_str())
+            && version.is_some()
+            && row.version == version
+    };
+    let (current, mut behind): (Vec<_>, Vec<_>) =
+        seen.pods.iter().copied().partition(|row| holds(row));
+    behind.sort_by(|a, b| (a.since_ms, &a.pod).cmp(&(b.since_ms, &b.pod)));
+    Asking {
+        current: current.len(),
+        behind,
+    }
+}
+
+impl Asking<'_> {
+    fn total(&self) -> usize {
+        self.current + self.behind.len()
+    }
+
+    fn summary(&self) -> String {
+        format!("{}/{}", self.current, self.total())
+    }
+
+    fn status(&self) -> Pods {
+        let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+        Pods {
+            total: Some(count(self.total())),
+            current: Some(count(self.current)),
+            summary: Some(self.summary()),
+            behind: self
+                .behind
+                .iter()
+                .take(MAX_BEHIND)
+                .map(|row| behind(row))
+                .collect(),
         }
     }
-    by_pod.into_values().collect()
-}
 
-fn summary(pods: &[&Consumer], served: Option<&RuleState>) -> Pods {
-    let current = |p: &Consumer| served.is_some() && p.version == served.and_then(|s| s.version) && matches!(p.state.as_str(), "written" | "reloaded");
-    let have = pods.iter().filter(|p| current(p)).count();
-    let mut late: Vec<&&Consumer> = pods.iter().filter(|p| !current(p)).collect();
-    late.sort_by_key(|p| (p.since_ms, &p.pod));
-    let count = |n: usize| Some(i32::try_from(n).unwrap_or(i32::MAX));
-    Pods {
-        total: count(pods.len()),
-        current: count(have),
-        summary: Some(format!("{have}/{}", pods.len())),
-        behind: late
-            .into_iter()
+    fn names(&self) -> String {
+        let mut names: Vec<&str> = self
+            .behind
+            .iter()
             .take(MAX_BEHIND)
-            .map(|p| BehindPod { name: Some(p.pod.clone()), short_version: p.version.map(|v| v.short()), since: time(p.since_ms) })
-            .collect(),
+            .map(|row| row.pod.as_str())
+            .collect();
+        if self.behind.len() > names.len() {
+            names.push("…");
+        }
+        names.join(", ")
+    }
+
+    /// The first pod that cannot have it, and why.
+    fn trouble(&self) -> Option<(&'static str, String)> {
+        let row = self
+            .behind
+            .iter()
+            .find(|row| ["refused", "failed"].contains(&row.state.as_str()))?;
+        let reason = row
+            .reason
+            .as_deref()
+            .and_then(frozen)
+            .unwrap_or(if row.state == "refused" {
+                "NotGranted"
+            } else {
+                "PathUnusable"
+            });
+        let message = row
+            .message
+            .as_deref()
+            .filter(|_| row.state == "refused")
+            .unwrap_or(reason);
+        Some((
+            reason,
+            format!(
+                "{} of {} pods hold it; pod {}: {message}",
+                self.current,
+                self.total(),
+                row.pod
+            ),
+        ))
     }
 }
 
-fn conditions(f: Finding, old: &[Condition], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
-    let mut all = vec![("Ready", f.ready.clone()), ("Authorized", f.authorized), ("Available", f.available), ("Delivered", f.delivered)];
-    if f.rolling {
-        all.push(("Reconciling", verdict(true, &f.ready.reason, f.ready.message.clone())));
+fn behind(row: &Consumer) -> BehindPod {
+    BehindPod {
+        name: Some(row.pod.chars().take(253).collect()),
+        short_version: row.version.map(|v| shortened(&v.to_string())),
+        since: time(row.since_ms),
     }
-    if f.stalled {
-        all.push(("Stalled", verdict(true, &f.ready.reason, f.ready.message)));
-    }
-    all.into_iter().map(|(type_, v)| condition(type_, v, old, generation, now)).collect()
 }
 
-/// A condition keeps its time while its status stays.
-fn condition(type_: &str, v: Verdict, old: &[Condition], generation: Option<i64>, now: Timestamp) -> Condition {
-    let since = find(old, type_).filter(|c| c.status == v.status).map_or_else(|| Time(whole_seconds(now)), |c| c.last_transition_time.clone());
-    Condition { type_: type_.to_owned(), status: v.status, observed_generation: generation, last_transition_time: since, reason: v.reason, message: v.message }
+fn delivered(access: &Access<'_>, pods: &Asking<'_>, version: Option<&str>) -> Answer {
+    if access.available.reason == NO_NODES || access.available.reason == ROLLING {
+        return access.available.same_unknown();
+    }
+    if let Some((reason, message)) = pods.trouble() {
+        return Answer::no(reason, message);
+    }
+    if !access.available.holds() && access.held.is_none() {
+        return if pods.total() == 0 {
+            access.available.same_unknown()
+        } else {
+            Answer::no(access.available.reason, access.available.message.clone())
+        };
+    }
+    let short = version.map(shortened).unwrap_or_default();
+    match pods.total() {
+        0 => Answer::yes(NO_PODS, "no pod asks for it"),
+        total if pods.current == total => Answer::yes(
+            ALL_PODS_CURRENT,
+            format!("{total} of {total} pods hold version {short}"),
+        ),
+        total => Answer::no(
+            ROLLING,
+            format!(
+                "{} of {total} pods hold version {short}; waiting for {}",
+                pods.current,
+                pods.names()
+            ),
+        ),
+    }
 }
 
-/// The status of a PolykeyPeer.
-#[must_use]
-pub fn peer_status(peer: &PolykeyPeer, replicas: &BTreeMap<String, Replica>, now: Timestamp) -> PolykeyPeerStatus {
-    let reports: Vec<&Consumers> = replicas.values().filter_map(|r| r.report.as_ref()).collect();
-    let node = peer.spec.node_id.as_str();
-    let rows: Vec<_> = reports.iter().flat_map(|r| &r.peers).filter(|p| p.node.to_string() == node).collect();
-    let connected = rows.iter().find(|p| p.connected);
-    let owned: std::collections::BTreeSet<_> = reports.iter().flat_map(|r| &r.vaults).filter(|v| v.owners.iter().any(|o| o.to_string() == node)).map(|v| v.id).collect();
-    let old = peer.status.as_ref();
-    let expired = peer.spec.expires.as_ref().is_some_and(|t| t.0 <= now);
-    let last_error = rows.iter().find_map(|p| p.last_error.clone());
-    let ready = if !peer.spec.unknown.is_empty() {
-        verdict(false, "Unsupported", "a field that this version does not know: the peer is not honoured")
-    } else if expired {
-        verdict(false, "Expired", "spec.expires has passed")
-    } else if reports.is_empty() {
-        verdict(Truth::Unknown, "NoNodes", "no Polykey node answers")
-    } else if connected.is_some() {
-        verdict(true, "Connected", "a node of this cluster is connected to it")
-    } else {
-        verdict(false, "PeerUnreachable", last_error.unwrap_or_else(|| "it is not connected: a laptop that sleeps is no fault; its vaults are served from the cluster's nodes".to_owned()))
+/// The first thing that stands in the way.
+fn ready(access: &Access<'_>, delivered: &Answer) -> Answer {
+    let first = [&access.authorized, &access.available, delivered]
+        .into_iter()
+        .find(|a| a.truth == Truth::False);
+    let first = first.or_else(|| {
+        [&access.authorized, &access.available, delivered]
+            .into_iter()
+            .find(|a| !a.holds())
+    });
+    let decisive = first.unwrap_or(delivered);
+    Answer {
+        truth: decisive.truth,
+        reason: decisive.reason,
+        message: decisive.message.clone(),
+    }
+}
+
+/// What a replica lacks while another serves: a fresh pod may be sent on, and a loss of the serving ones would be felt.
+fn lagging(
+    access: &Access<'_>,
+    rules: &[(&str, &RuleState)],
+    observed: &Observed<'_>,
+    version: Option<&str>,
+) -> Option<String> {
+    access.served?;
+    let newest = |rule: &RuleState| {
+        rule.reason.is_none() && rule.version.map(|v| v.to_string()).as_deref() == version
     };
-    let seen = rows.iter().filter_map(|p| p.seen_ms).max().and_then(time);
-    PolykeyPeerStatus {
-        observed_generation: peer.metadata.generation,
-        conditions: vec![condition("Ready", ready, old.map_or(&[][..], |s| &s.conditions), peer.metadata.generation, now)],
-        // While it is connected the time stands still: a status is no heartbeat.
-        last_seen: if connected.is_some() { old.and_then(|s| s.last_seen.clone()) } else { seen.or_else(|| old.and_then(|s| s.last_seen.clone())) },
-        address: connected.and_then(|p| p.address.clone()).or_else(|| old.and_then(|s| s.address.clone())),
-        vaults: i32::try_from(owned.len()).ok(),
+    let lacking: Vec<String> = rules
+        .iter()
+        .filter(|(_, rule)| !newest(rule))
+        .map(|(node, rule)| {
+            format!(
+                "{node} ({})",
+                rule.reason
+                    .as_deref()
+                    .and_then(frozen)
+                    .unwrap_or("an older version")
+            )
+        })
+        .collect();
+    if !lacking.is_empty() {
+        return Some(format!("not on every node yet: {}", lacking.join(", ")));
     }
+    let silent = observed.replicas().saturating_sub(rules.len());
+    (silent > 0).then(|| {
+        format!(
+            "{silent} of {} nodes do not answer or do not have the rule yet",
+            observed.replicas()
+        )
+    })
 }
 
-/// The operator's condition on a PolykeyNode.
-#[must_use]
-pub fn node_conditions(answers: bool, access: Option<&str>, old: &[Condition], now: Timestamp) -> Vec<Condition> {
-    let ready = match (answers, access) {
-        (true, Some(_)) => verdict(true, "Answering", "it serves workloads"),
-        (true, None) => verdict(false, "NoAccessRules", "its warden has not given it the access rules yet"),
-        (false, _) => verdict(false, "NotAnswering", "it does not answer the operator"),
-    };
-    vec![condition("Ready", ready, old, None, now)]
+/// Somebody has to act: waiting does not help.
+fn is_stalled(access: &Access<'_>) -> bool {
+    let stuck =
+        |a: &Answer| a.truth == Truth::False && ![SUSPENDED, NO_NODES, ROLLING].contains(&a.reason);
+    stuck(&access.authorized) || stuck(&access.available)
 }
 
-fn time(ms: u64) -> Option<Time> {
-    Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok().map(|t| Time(whole_seconds(t)))
-}
-
-/// The API server keeps whole seconds: a fraction would look like a change at each comparison.
-fn whole_seconds(t: Timestamp) -> Timestamp {
-    Timestamp::from_second(t.as_second()).unwrap_or(t)
+fn shortened(version: &str) -> String {
+    version.chars().take(SHORT).collect()
 }
 
 #[cfg(test)]
+#[path = "plan_tests.rs"]
 mod tests;

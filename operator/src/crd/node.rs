@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 pub const MAX_PREVIOUS: usize = 8;
 
 /// Nothing: a replica is not asked for, it reports.
-#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(
+    CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq,
+)]
 #[kube(
     group = "polykey.io",
     version = "v1alpha1",
@@ -20,13 +22,30 @@ pub const MAX_PREVIOUS: usize = 8;
     status = "PolykeyNodeStatus",
     derive = "PartialEq",
     doc = "PolykeyNode is one replica, written by that replica only. It has no spec.",
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
     printcolumn(name = "Peers", type_ = "integer", json_path = ".status.peers"),
     printcolumn(name = "Vaults", type_ = "integer", json_path = ".status.vaults"),
     printcolumn(name = "Pods", type_ = "integer", json_path = ".status.consumers"),
-    printcolumn(name = "Software", type_ = "string", json_path = ".status.softwareVersion"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Node", type_ = "string", json_path = ".status.nodeId", priority = 1)
+    printcolumn(
+        name = "Software",
+        type_ = "string",
+        json_path = ".status.softwareVersion"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Node",
+        type_ = "string",
+        json_path = ".status.nodeId",
+        priority = 1
+    )
 )]
 pub struct PolykeyNodeSpec {}
 

@@ -1,6 +1,9 @@
 //! `PolykeyPeer`: an outside node that this cluster talks to, and the namespaces that may use its vaults. Honoured only in the namespace of the installation.
 
-#![allow(dead_code, reason = "KubeSchema derives a twin of each struct for its schema alone, and nothing reads the twin's `unknown`")]
+#![allow(
+    dead_code,
+    reason = "KubeSchema derives a twin of each struct for its schema alone, and nothing reads the twin's `unknown`"
+)]
 
 use crate::crd::status::{Condition, MAX_CONDITIONS};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -23,13 +26,30 @@ use std::collections::BTreeMap;
     derive = "PartialEq",
     doc = "PolykeyPeer is an outside node this cluster talks to. Honoured only in the namespace Polykey is installed in.",
     selectable = ".spec.nodeId",
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
-    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
     printcolumn(name = "Vaults", type_ = "integer", json_path = ".status.vaults"),
     printcolumn(name = "Namespaces", type_ = "string", json_path = ".spec.namespaces"),
     printcolumn(name = "Seen", type_ = "date", json_path = ".status.lastSeen"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Node", type_ = "string", json_path = ".spec.nodeId", priority = 1)
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Node",
+        type_ = "string",
+        json_path = ".spec.nodeId",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PolykeyPeerSpec {
@@ -44,13 +64,22 @@ pub struct PolykeyPeerSpec {
     pub addresses: Option<Vec<Address>>,
     /// Namespaces that may use vaults owned by this peer. ["*"]: all. Absent or empty: none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), inner(length(max = 63), regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$")))]
+    #[schemars(
+        length(max = 16),
+        inner(
+            length(max = 63),
+            regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$")
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[x_kube(validation = Rule::new("!('*' in self) || self.size() == 1").message("* stands alone"))]
     pub namespaces: Option<Vec<String>>,
     /// Narrow to these vaults. Absent: any that it shares with this cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), inner(length(max = 45), regex(pattern = r"^z[1-9A-HJ-NP-Za-km-z]{32,44}$")))]
+    #[schemars(
+        length(min = 1, max = 256),
+        inner(length(max = 45), regex(pattern = r"^z[1-9A-HJ-NP-Za-km-z]{32,44}$"))
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub vaults: Option<Vec<String>>,
     /// After this the peer counts as absent.

@@ -32,14 +32,21 @@ pub struct Definition {
 
 /// All three definitions, always in the same order and the same bytes.
 pub fn definitions() -> Result<Vec<Definition>, SchemaError> {
-    values()?.into_iter().map(|value| definition(&value)).collect()
+    values()?
+        .into_iter()
+        .map(|value| definition(&value))
+        .collect()
 }
 
 /// All three definitions as values.
 pub fn values() -> Result<Vec<Value>, SchemaError> {
     [PolykeyVault::crd(), PolykeyPeer::crd(), PolykeyNode::crd()]
         .iter()
-        .map(|crd| serde_json::to_value(crd).map(refine).map_err(SchemaError::Json))
+        .map(|crd| {
+            serde_json::to_value(crd)
+                .map(refine)
+                .map_err(SchemaError::Json)
+        })
         .collect()
 }
 
@@ -65,21 +72,34 @@ fn write_file(path: &Path, text: &str) -> Result<(), SchemaError> {
 }
 
 fn definition(value: &Value) -> Result<Definition, SchemaError> {
-    let plural = value["spec"]["names"]["plural"].as_str().unwrap_or_default();
+    let plural = value["spec"]["names"]["plural"]
+        .as_str()
+        .unwrap_or_default();
     let yaml = serde_saphyr::to_string(value).map_err(SchemaError::Yaml)?;
-    Ok(Definition { file: format!("{plural}.yaml"), yaml: format!("{HEADER}{yaml}") })
+    Ok(Definition {
+        file: format!("{plural}.yaml"),
+        yaml: format!("{HEADER}{yaml}"),
+    })
 }
 
 /// What the derive cannot say, for every value in the definition:
 /// - `nullable` goes: no field of ours means anything as null, and an explicit null would slip past a rule on the field;
 /// - a whole number is written as one (`minimum: 1`, not `1.0`);
 /// - empty lists and objects that the generator leaves behind go, and so do `default: null` and `default: []`;
-/// - a schema that says nothing about its own type beside an enum of texts is a string;
+/// - an optional enum does not list null among its values;
+/// - `title` goes: it repeats the kind;
 /// - keys are sorted, so the bytes do not depend on the features that other crates of a build turn on.
 fn refine(value: Value) -> Value {
     match value {
         Value::Object(map) => {
-            let mut pairs: Vec<(String, Value)> = map.into_iter().filter(|(k, v)| says_something(k, v)).map(|(k, v)| (k, refine(v))).collect();
+            let mut pairs: Vec<(String, Value)> = map
+                .into_iter()
+                .filter(|(k, v)| says_something(k, v))
+                .map(|(k, v)| {
+                    let v = refine(without_null(&k, v));
+                    (k, v)
+                })
+                .collect();
             pairs.sort_by(|a, b| a.0.cmp(&b.0));
             Value::Object(pairs.into_iter().collect::<Map<_, _>>())
         }
@@ -92,6 +112,7 @@ fn refine(value: Value) -> Value {
 fn says_something(key: &str, value: &Value) -> bool {
     match key {
         "nullable" => !value.is_boolean(),
+        "title" => !value.is_string(),
         "default" => !value.is_null() && *value != json!([]),
         "required" | "categories" | "shortNames" => *value != json!([]),
         "additionalPrinterColumns" | "selectableFields" => *value != json!([]),
@@ -99,7 +120,19 @@ fn says_something(key: &str, value: &Value) -> bool {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "checked to be whole and small")]
+fn without_null(key: &str, value: Value) -> Value {
+    match value {
+        Value::Array(values) if key == "enum" => {
+            values.into_iter().filter(|v| !v.is_null()).collect()
+        }
+        other => other,
+    }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "checked to be whole and small"
+)]
 fn whole(n: Number) -> Number {
     match n.as_f64() {
         Some(f) if n.is_f64() && f.fract() == 0.0 && f.abs() < 1e15 => Number::from(f as i64),

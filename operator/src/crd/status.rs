@@ -26,7 +26,10 @@ pub struct Condition {
     /// When `status` last changed.
     pub last_transition_time: Time,
     /// Why, in one word for machines. The words are frozen.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"))]
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
+    )]
     pub reason: String,
     /// Why, for people, and what to do.
     #[schemars(length(max = MAX_MESSAGE))]
@@ -34,8 +37,13 @@ pub struct Condition {
 }
 
 /// The three values of a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs, reason = "a documented variant would become a schema of its own instead of one enum")]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[allow(
+    missing_docs,
+    reason = "a documented variant would become a schema of its own instead of one enum"
+)]
 pub enum Truth {
     True,
     False,

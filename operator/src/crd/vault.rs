@@ -1,6 +1,9 @@
 //! `PolykeyVault`: lets pods of its namespace read one vault. Doc comments here are the descriptions that `kubectl explain` shows.
 
-#![allow(dead_code, reason = "KubeSchema derives a twin of each struct for its schema alone, and nothing reads the twin's `unknown`")]
+#![allow(
+    dead_code,
+    reason = "KubeSchema derives a twin of each struct for its schema alone, and nothing reads the twin's `unknown`"
+)]
 
 use crate::crd::status::{Condition, MAX_CONDITIONS};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -47,7 +50,13 @@ pub struct PolykeyVaultSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("vault is immutable: make another PolykeyVault"))]
     pub vault: String,
     /// ServiceAccounts of this namespace whose pods may read it.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")))]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub service_accounts: Vec<String>,
     /// Pin: serve exactly this version (its full id, 64 hex). Absent: follow the newest.
@@ -56,7 +65,10 @@ pub struct PolykeyVaultSpec {
     pub version: Option<String>,
     /// Only versions committed by one of these nodes are served. Absent: any writer the owner admitted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 16), inner(length(max = 53), regex(pattern = r"^v[0-9a-v]{52}$")))]
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(max = 53), regex(pattern = r"^v[0-9a-v]{52}$"))
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub signers: Option<Vec<String>>,
     /// What becomes which file. Absent: every secret, at its own path.
@@ -102,7 +114,10 @@ impl PolykeyVaultSpec {
             ("maxAge", self.max_age.is_some()),
             ("whenStale", self.when_stale.is_some()),
         ];
-        let known = built.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned());
+        let known = built
+            .iter()
+            .filter(|(_, set)| *set)
+            .map(|(name, _)| (*name).to_owned());
         known.chain(self.unknown.keys().cloned()).collect()
     }
 }
@@ -144,7 +159,10 @@ pub struct FileRule {
 
 /// How several secrets become one file.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "a documented variant would become a schema of its own instead of one enum")]
+#[allow(
+    missing_docs,
+    reason = "a documented variant would become a schema of its own instead of one enum"
+)]
 pub enum Form {
     Raw,
     Dotenv,
@@ -186,7 +204,10 @@ pub struct ReloadSignal {
 /// The signals that may be sent.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs, reason = "a documented variant would become a schema of its own instead of one enum")]
+#[allow(
+    missing_docs,
+    reason = "a documented variant would become a schema of its own instead of one enum"
+)]
 pub enum Signal {
     #[default]
     Hup,
@@ -220,7 +241,10 @@ fn root_path() -> String {
 /// The methods that may be used.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs, reason = "a documented variant would become a schema of its own instead of one enum")]
+#[allow(
+    missing_docs,
+    reason = "a documented variant would become a schema of its own instead of one enum"
+)]
 pub enum Method {
     Get,
     #[default]
@@ -265,7 +289,10 @@ fn ten_minutes() -> String {
 
 /// The workloads that may be restarted.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "a documented variant would become a schema of its own instead of one enum")]
+#[allow(
+    missing_docs,
+    reason = "a documented variant would become a schema of its own instead of one enum"
+)]
 pub enum WorkloadKind {
     Deployment,
     StatefulSet,
@@ -276,7 +303,10 @@ pub enum WorkloadKind {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct CoreSecret {
     /// Its name, in this namespace.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("secret.name is immutable: remove secret first, then set it anew"))]
     pub name: String,
     /// Its type.
@@ -294,7 +324,10 @@ fn opaque() -> String {
 
 /// What a stale version does.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "a documented variant would become a schema of its own instead of one enum")]
+#[allow(
+    missing_docs,
+    reason = "a documented variant would become a schema of its own instead of one enum"
+)]
 pub enum WhenStale {
     Serve,
     Fail,

@@ -1,155 +1,210 @@
-//! From objects to the access set: pure, and the whole of it each time.
+//! From the objects of the cluster to the access set of this node. Pure: objects in, set out; the same objects in any order give the same bytes.
 //!
-//! An object with a field that does not work yet, or that this version does not know, makes no rule: the field may be a restriction.
+//! An object that cannot be served as a whole makes no rule at all: a field that is not understood may be a restriction. So do objects that are being deleted.
 
-use crate::crd::{PolykeyNode, PolykeyPeer, PolykeyVault};
-use crate::settings::Place;
+use crate::crd::{PolykeyNode, PolykeyPeer, PolykeyVault, PolykeyVaultSpec};
+use kube::{Resource, ResourceExt};
 use polykey_client::access::{AccessSet, Delivery, Peer, Purpose, Rule, Sibling};
-use std::sync::Arc;
+use polykey_core::ids::{CommitId, IdError, NodeId, VaultId};
+use std::collections::BTreeMap;
+use std::str::FromStr;
 
-/// The access set of these objects, without its revision.
-#[must_use]
-pub fn project(vaults: &[Arc<PolykeyVault>], peers: &[Arc<PolykeyPeer>], nodes: &[Arc<PolykeyNode>], place: &Place) -> AccessSet {
+/// Port of a node's QUIC endpoint in its pod.
+pub const QUIC_PORT: u16 = 1314;
+
+/// Which node this is.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// UID of the kube-system namespace.
+    pub cluster_uid: String,
+    /// Namespace of the installation: the only one whose PolykeyPeers count.
+    pub namespace: String,
+    /// Name of this pod, and so of its PolykeyNode.
+    pub pod_name: String,
+    /// Name of the headless Service.
+    pub peers_domain: String,
+}
+
+impl Own {
+    /// `host:port` of a replica, by the headless name that it has while it is not ready too.
+    #[must_use]
+    pub fn address(&self, pod_name: &str, port: u16) -> String {
+        format!("{pod_name}.{}:{port}", self.peers_domain)
+    }
+}
+
+/// The newest revision of each resource that rules come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revision {
+    /// Of PolykeyVaults.
+    pub vaults: String,
+    /// Of PolykeyPeers.
+    pub peers: String,
+}
+
+/// Makes the access set.
+pub fn project<'a>(
+    vaults: impl IntoIterator<Item = &'a PolykeyVault>,
+    peers: impl IntoIterator<Item = &'a PolykeyPeer>,
+    nodes: impl IntoIterator<Item = &'a PolykeyNode>,
+    own: &Own,
+    revision: &Revision,
+) -> AccessSet {
     AccessSet {
-        source: format!("k8s:{}", place.cluster_uid),
-        rules: vaults.iter().filter_map(|v| rule(v)).collect(),
-        peers: peers.iter().filter(|p| p.metadata.namespace.as_deref() == Some(&place.pod_namespace)).filter_map(|p| peer(p)).collect(),
-        siblings: nodes.iter().filter(|n| n.metadata.name.as_deref() != Some(&place.pod_name)).filter_map(|n| sibling(n)).collect(),
-        ..AccessSet::default()
+        source: format!("k8s:{}", own.cluster_uid),
+        revision: BTreeMap::from([
+            ("polykeyvaults".to_owned(), revision.vaults.clone()),
+            ("polykeypeers".to_owned(), revision.peers.clone()),
+        ]),
+        set: String::new(),
+        rules: vaults.into_iter().filter_map(rule).collect(),
+        peers: peers.into_iter().filter_map(|p| peer(p, own)).collect(),
+        siblings: nodes.into_iter().filter_map(|n| sibling(n, own)).collect(),
+        restored: false,
     }
     .sealed()
 }
 
-/// Id of the rule that a PolykeyVault makes.
+/// What makes a PolykeyVault impossible to serve by this version, if anything: one sentence.
 #[must_use]
-pub fn rule_id(vault: &PolykeyVault) -> String {
-    let m = &vault.metadata;
-    format!("{}/{}#{}@{}", m.namespace.as_deref().unwrap_or_default(), m.name.as_deref().unwrap_or_default(), m.uid.as_deref().unwrap_or_default(), m.generation.unwrap_or_default())
+pub fn unservable(spec: &PolykeyVaultSpec) -> Option<String> {
+    let fields = spec.unsupported();
+    if !fields.is_empty() {
+        let (names, verb) = (
+            fields.join(", "),
+            if fields.len() == 1 { "is" } else { "are" },
+        );
+        return Some(format!(
+            "{names} {verb} not supported by this version; nothing is served, since ignoring a field could lift a restriction. Remove it, or upgrade Polykey."
+        ));
+    }
+    ids(spec).err().map(|e| format!("{e}. Nothing is served."))
 }
 
-fn rule(vault: &PolykeyVault) -> Option<Rule> {
-    let spec = &vault.spec;
-    if !spec.unsupported().is_empty() || vault.metadata.deletion_timestamp.is_some() {
+struct Ids {
+    vault: VaultId,
+    version: Option<CommitId>,
+    signers: Vec<NodeId>,
+}
+
+/// The schema checks the alphabet and the length of an id; whether it stands for 32 bytes is known only here.
+fn ids(spec: &PolykeyVaultSpec) -> Result<Ids, IdError> {
+    Ok(Ids {
+        vault: spec.vault.parse()?,
+        version: spec
+            .version
+            .as_deref()
+            .map(CommitId::from_str)
+            .transpose()?,
+        signers: spec
+            .signers
+            .iter()
+            .flatten()
+            .map(|s| s.parse())
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+/// The id of the rule that a PolykeyVault makes: a new generation is a new rule.
+#[must_use]
+pub fn rule_id(vault: &PolykeyVault) -> String {
+    let meta = vault.meta();
+    let (namespace, name) = (
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    );
+    format!(
+        "{namespace}/{name}#{}@{}",
+        meta.uid.as_deref().unwrap_or_default(),
+        meta.generation.unwrap_or_default()
+    )
+}
+
+fn rule(object: &PolykeyVault) -> Option<Rule> {
+    let spec = &object.spec;
+    if leaving(object) || unservable(spec).is_some() {
         return None;
     }
-    let namespace = vault.metadata.namespace.clone()?;
-    // The API server has checked these; what it let through and does not parse restricts nobody knows what, so there is no rule.
-    let signers = spec.signers.iter().flatten().map(|s| s.parse()).collect::<Result<_, _>>().ok()?;
-    let version = spec.version.as_ref().map(|v| v.parse()).transpose().ok()?;
+    let ids = ids(spec).ok()?;
+    let namespace = object.namespace()?;
     Some(Rule {
-        id: rule_id(vault),
-        name: vault.metadata.name.clone()?,
-        vault: spec.vault.parse().ok()?,
-        subjects: spec.service_accounts.iter().map(|a| format!("{namespace}:{a}")).collect(),
+        id: rule_id(object),
+        name: object.name_any(),
+        vault: ids.vault,
+        subjects: sorted(
+            spec.service_accounts
+                .iter()
+                .map(|account| format!("{namespace}:{account}"))
+                .collect(),
+        ),
+        namespace,
         paths: Vec::new(),
-        version,
-        signers,
+        version: ids.version,
+        signers: sorted(ids.signers),
         suspend: spec.suspend.unwrap_or(false),
         purpose: Purpose::Mount,
         delivery: Delivery::default(),
-        namespace,
     })
 }
 
-fn peer(peer: &PolykeyPeer) -> Option<Peer> {
-    let spec = &peer.spec;
-    if !spec.unknown.is_empty() || peer.metadata.deletion_timestamp.is_some() {
+fn peer(object: &PolykeyPeer, own: &Own) -> Option<Peer> {
+    let spec = &object.spec;
+    if leaving(object)
+        || object.namespace().as_deref() != Some(&own.namespace)
+        || !spec.unknown.is_empty()
+    {
         return None;
     }
-    let vaults = spec.vaults.as_ref().map(|v| v.iter().map(|id| id.parse()).collect::<Result<Vec<_>, _>>()).transpose().ok()?;
-    let expires = spec.expires.as_ref().map(|t| u64::try_from(t.0.as_second()).unwrap_or(0));
+    let vaults = spec.vaults.as_ref().map(|vaults| {
+        vaults
+            .iter()
+            .map(|v| v.parse())
+            .collect::<Result<Vec<VaultId>, _>>()
+    });
     Some(Peer {
         node: spec.node_id.parse().ok()?,
-        addresses: spec.addresses.iter().flatten().map(|a| a.0.clone()).collect(),
-        namespaces: spec.namespaces.clone().unwrap_or_default(),
-        vaults,
-        expires,
+        addresses: sorted(
+            spec.addresses
+                .iter()
+                .flatten()
+                .map(|a| a.0.clone())
+                .collect(),
+        ),
+        namespaces: sorted(spec.namespaces.clone().unwrap_or_default()),
+        vaults: vaults.transpose().ok()?.map(sorted),
+        // A time before 1970 is in the past all the same.
+        expires: spec
+            .expires
+            .as_ref()
+            .map(|t| u64::try_from(t.0.as_second()).unwrap_or(0)),
     })
 }
 
-fn sibling(node: &PolykeyNode) -> Option<Sibling> {
-    let status = node.status.as_ref()?;
-    Some(Sibling { node: status.node_id.parse().ok()?, addresses: status.addresses.clone() })
+fn sibling(object: &PolykeyNode, own: &Own) -> Option<Sibling> {
+    let name = object.name_any();
+    if leaving(object)
+        || name == own.pod_name
+        || object.namespace().as_deref() != Some(&own.namespace)
+    {
+        return None;
+    }
+    let node = object.status.as_ref()?.node_id.parse().ok()?;
+    Some(Sibling {
+        node,
+        addresses: vec![own.address(&name, QUIC_PORT)],
+    })
+}
+
+fn leaving<K: Resource>(object: &K) -> bool {
+    object.meta().deletion_timestamp.is_some()
+}
+
+fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
+    list.sort();
+    list.dedup();
+    list
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crd::{PolykeyNodeStatus, PolykeyPeerSpec, PolykeyVaultSpec};
-    use serde_json::{Value, json};
-
-    const NODE: &str = "v3nhl5p2cqcpme9cju8pkksoe305aua8dt2da2ra81nip9oqe55gg";
-    const VAULT: &str = "z3JF3sEqM796hk5WFqA6EtmEwJQ9quALszsfJyvXNQKy3";
-
-    fn place() -> Place {
-        let s = |t: &str| t.to_owned();
-        Place { pod_name: s("polykey-0"), pod_namespace: s("sys"), pod_uid: s("u"), release: s("polykey"), cluster_uid: s("c"), peers_domain: s("polykey-peers.sys.svc") }
-    }
-
-    fn vault(name: &str, more: &Value) -> Arc<PolykeyVault> {
-        let mut spec = json!({"vault": VAULT, "serviceAccounts": ["app", "job"]});
-        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let mut v = PolykeyVault::new(name, serde_json::from_value::<PolykeyVaultSpec>(spec).unwrap());
-        v.metadata.namespace = Some("shop".into());
-        v.metadata.uid = Some("uid".into());
-        v.metadata.generation = Some(3);
-        Arc::new(v)
-    }
-
-    fn peer_in(namespace: &str, spec: Value) -> Arc<PolykeyPeer> {
-        let mut p = PolykeyPeer::new("laptop", serde_json::from_value::<PolykeyPeerSpec>(spec).unwrap());
-        p.metadata.namespace = Some(namespace.into());
-        Arc::new(p)
-    }
-
-    #[test]
-    fn two_fields_make_a_rule_for_those_service_accounts_of_that_namespace() {
-        let set = project(&[vault("app", &json!({}))], &[], &[], &place());
-        assert_eq!(set.rules.len(), 1);
-        let rule = &set.rules[0];
-        assert_eq!((rule.id.as_str(), rule.subjects.join(",").as_str()), ("shop/app#uid@3", "shop:app,shop:job"));
-        assert!(rule.paths.is_empty() && rule.version.is_none() && rule.signers.is_empty() && !rule.suspend);
-    }
-
-    #[test]
-    fn restrictions_that_work_are_in_the_rule_and_any_other_field_makes_none() {
-        let pin = "ab".repeat(32);
-        let set = project(&[vault("app", &json!({"version": pin, "signers": [NODE], "suspend": true}))], &[], &[], &place());
-        let rule = &set.rules[0];
-        assert_eq!((rule.version.unwrap().to_string(), rule.signers[0].to_string(), rule.suspend), (pin, NODE.to_owned(), true));
-        for field in [
-            json!({"files": [{"from": "db/"}]}),
-            json!({"reload": [{"http": {"port": 80}}]}),
-            json!({"secret": {"name": "s"}}),
-            json!({"maxAge": "1h"}),
-            json!({"whenStale": "Fail"}),
-            json!({"aFieldOfTomorrow": 1}),
-        ] {
-            assert!(project(&[vault("app", &field)], &[], &[], &place()).rules.is_empty(), "{field}");
-        }
-    }
-
-    #[test]
-    fn only_peers_of_the_install_namespace_are_honoured_and_unknown_fields_disable_one() {
-        let spec = json!({"nodeId": NODE, "namespaces": ["shop"], "expires": "2027-01-15T08:00:00Z"});
-        let set = project(&[], &[peer_in("sys", spec.clone()), peer_in("shop", spec.clone())], &[], &place());
-        assert_eq!(set.peers.len(), 1);
-        assert_eq!(set.peers[0].expires, Some(1_800_000_000));
-        let mut unknown = spec;
-        unknown["onlyOnSundays"] = json!(true);
-        assert!(project(&[], &[peer_in("sys", unknown)], &[], &place()).peers.is_empty());
-    }
-
-    #[test]
-    fn siblings_are_the_other_replicas_and_order_does_not_matter() {
-        let node = |name: &str| {
-            let mut n = super::super::report::empty(name);
-            n.status = Some(PolykeyNodeStatus { node_id: NODE.into(), addresses: vec![format!("{name}:1314")], ..PolykeyNodeStatus::default() });
-            Arc::new(n)
-        };
-        let set = project(&[], &[], &[node("polykey-0"), node("polykey-1")], &place());
-        assert_eq!(set.siblings.iter().map(|s| s.addresses[0].as_str()).collect::<Vec<_>>(), ["polykey-1:1314"]);
-        let (a, b) = (vault("a", &json!({})), vault("b", &json!({})));
-        assert_eq!(project(&[a.clone(), b.clone()], &[], &[], &place()).set, project(&[b, a], &[], &[], &place()).set);
-    }
-}
+#[path = "project_tests.rs"]
+mod tests;
