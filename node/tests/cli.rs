@@ -1,6 +1,7 @@
 //! The command line as its users see it: each page of `tests/cli` is run against real agents, and what it shows is what is printed.
 
 mod transcript;
+mod world;
 
 use std::path::Path;
 

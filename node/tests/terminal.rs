@@ -1,15 +1,15 @@
 //! What a person sees and types: the program on a terminal of its own, which `script` makes. Words and passwords are on that terminal and nowhere else.
 
-mod transcript;
+mod world;
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-use transcript::World;
+use world::World;
 
 /// How long a test waits for what must come.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 const PASSWORD: &str = "correct horse battery";
 
 /// A program at a terminal.
@@ -99,11 +99,10 @@ fn words(screen: &str) -> Vec<String> {
         let number = n.to_string();
         let fits =
             |pair: &&[&str]| pair[0] == number && pair[1].chars().all(|c| c.is_ascii_lowercase());
-        tokens
-            .windows(2)
-            .find(fits)
-            .map(|pair| pair[1].to_owned())
-            .unwrap_or_else(|| panic!("no word {n} in {screen}"))
+        tokens.windows(2).find(fits).map_or_else(
+            || panic!("no word {n} in {screen}"),
+            |pair| pair[1].to_owned(),
+        )
     };
     (1..=24).map(word).collect()
 }
@@ -116,8 +115,11 @@ fn choose_password(screen: &mut Screen) {
 fn show_words(screen: &mut Screen) -> (Vec<String>, usize) {
     let shown = screen.wait("Type word ");
     let asked = screen.wait(" to go on");
+    let (_, listed) = shown
+        .split_once("one time.")
+        .expect("the words follow the warning");
     (
-        words(&shown),
+        words(listed),
         asked
             .trim_end_matches(" to go on")
             .parse()

@@ -19,9 +19,23 @@ pub const RELEASE: &str = "polykey";
 pub fn install(cluster: &Cluster) -> Result<()> {
     namespace(cluster, NAMESPACE)?;
     let chart = repository().join("charts/polykey");
-    cluster.helm(&["upgrade", "--install", RELEASE, &chart.to_string_lossy(), "-n", NAMESPACE])?;
+    cluster.helm(&[
+        "upgrade",
+        "--install",
+        RELEASE,
+        &chart.to_string_lossy(),
+        "-n",
+        NAMESPACE,
+    ])?;
     for workload in ["deployment/polykey-operator", "statefulset/polykey"] {
-        cluster.kubectl(&["rollout", "status", workload, "-n", NAMESPACE, "--timeout=180s"])?;
+        cluster.kubectl(&[
+            "rollout",
+            "status",
+            workload,
+            "-n",
+            NAMESPACE,
+            "--timeout=180s",
+        ])?;
     }
     Ok(())
 }
@@ -42,7 +56,14 @@ pub fn namespace(cluster: &Cluster, name: &str) -> Result<()> {
 /// When `replicas` are not known in a minute.
 pub fn node_ids(cluster: &Cluster, replicas: usize) -> Result<Vec<String>> {
     wait_for(Duration::from_secs(60), "PolykeyNodes", || {
-        let ids = cluster.kubectl(&["get", "polykeynodes", "-n", NAMESPACE, "-o", "jsonpath={.items[*].status.nodeId}"])?;
+        let ids = cluster.kubectl(&[
+            "get",
+            "polykeynodes",
+            "-n",
+            NAMESPACE,
+            "-o",
+            "jsonpath={.items[*].status.nodeId}",
+        ])?;
         let ids: Vec<String> = ids.split_whitespace().map(str::to_owned).collect();
         ensure!(ids.len() == replicas, "{} of {replicas}", ids.len());
         Ok(ids)
@@ -68,7 +89,15 @@ pub fn admit(cluster: &Cluster, name: &str, laptop: &Laptop, namespaces: &[&str]
 /// # Errors
 /// When the Service has no port, or the laptop does not take a peer.
 pub fn introduce(cluster: &Cluster, laptop: &Laptop, nodes: &[String]) -> Result<String> {
-    let port = cluster.kubectl(&["get", "service", "polykey-quic", "-n", NAMESPACE, "-o", "jsonpath={.spec.ports[0].nodePort}"])?;
+    let port = cluster.kubectl(&[
+        "get",
+        "service",
+        "polykey-quic",
+        "-n",
+        NAMESPACE,
+        "-o",
+        "jsonpath={.spec.ports[0].nodePort}",
+    ])?;
     let address = format!("{}:{port}", cluster.node_ip()?);
     for node in nodes {
         laptop.polykey(&["peer", "add", node, &address])?;
@@ -86,7 +115,13 @@ pub fn polykey_vault(namespace: &str, name: &str, vault: &str, service_account: 
 
 /// A pod template: the one label and the one annotation, and a container that waits.
 #[must_use]
-pub fn template(app: &str, service_account: &str, vaults: &str, arguments: &[&str], restart: &str) -> String {
+pub fn template(
+    app: &str,
+    service_account: &str,
+    vaults: &str,
+    arguments: &[&str],
+    restart: &str,
+) -> String {
     format!(
         "metadata: {{labels: {{app: {app}, polykey.io/inject: \"true\"}}, annotations: {{polykey.io/vaults: \"{vaults}\"}}}}
 spec:
@@ -107,7 +142,11 @@ spec:
 /// A Deployment or StatefulSet of [`template`].
 #[must_use]
 pub fn workload(kind: &str, namespace: &str, app: &str, replicas: usize, template: &str) -> String {
-    let service = if kind == "StatefulSet" { format!("  serviceName: {app}\n") } else { String::new() };
+    let service = if kind == "StatefulSet" {
+        format!("  serviceName: {app}\n")
+    } else {
+        String::new()
+    };
     let template = template.replace('\n', "\n    ");
     format!(
         "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: {app}, namespace: {namespace}}}\nspec:\n  replicas: {replicas}\n{service}  selector: {{matchLabels: {{app: {app}}}}}\n  template:\n    {template}\n"

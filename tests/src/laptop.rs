@@ -22,12 +22,28 @@ impl Laptop {
     /// # Errors
     /// When either fails.
     pub fn new(program: &Path) -> Result<Laptop> {
-        let dir = tempfile::Builder::new().prefix("polykey-laptop-").tempdir()?;
+        let dir = tempfile::Builder::new()
+            .prefix("polykey-laptop-")
+            .tempdir()?;
         std::fs::write(dir.path().join("password"), "correct horse battery staple")?;
-        let mut laptop = Laptop { dir, program: program.to_path_buf(), agent: None, node_id: String::new() };
+        let mut laptop = Laptop {
+            dir,
+            program: program.to_path_buf(),
+            agent: None,
+            node_id: String::new(),
+        };
         let words = laptop.path("words");
-        let made = laptop.json(&["init", "--recovery-code-to", &words, "--password-file", &laptop.path("password")])?;
-        laptop.node_id = made["nodeId"].as_str().context("init -o json has nodeId")?.to_owned();
+        let made = laptop.json(&[
+            "init",
+            "--recovery-code-to",
+            &words,
+            "--password-file",
+            &laptop.path("password"),
+        ])?;
+        laptop.node_id = made["nodeId"]
+            .as_str()
+            .context("init -o json has nodeId")?
+            .to_owned();
         laptop.start()?;
         Ok(laptop)
     }
@@ -50,12 +66,31 @@ impl Laptop {
     /// When it does not answer in ten seconds.
     pub fn start(&mut self) -> Result<()> {
         ensure!(self.agent.is_none(), "the agent runs");
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("agent.log"))?;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("agent.log"))?;
         let mut command = self.command();
-        command.args(["agent", "start", "--listen", "0.0.0.0:0", "--password-file", &self.path("password")]);
-        let agent = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn().context("cannot start the agent")?;
+        command.args([
+            "agent",
+            "start",
+            "--listen",
+            "0.0.0.0:0",
+            "--password-file",
+            &self.path("password"),
+        ]);
+        let agent = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("cannot start the agent")?;
         self.agent = Some(agent);
-        wait_for(Duration::from_secs(10), "the agent to answer", || self.polykey(&["status"])).map(drop).with_context(|| self.log())
+        wait_for(Duration::from_secs(10), "the agent to answer", || {
+            self.polykey(&["status"])
+        })
+        .map(drop)
+        .with_context(|| self.log())
     }
 
     /// Ends the agent as a person would.
@@ -97,7 +132,10 @@ impl Laptop {
     /// # Errors
     /// When it fails, or prints no JSON.
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
-        Ok(serde_json::from_str(&run(self.command().args(arguments).args(["-o", "json"]))?)?)
+        Ok(serde_json::from_str(&run(self
+            .command()
+            .args(arguments)
+            .args(["-o", "json"]))?)?)
     }
 
     /// Writes a secret: the value goes through a pipe, as a person's script would do it.
@@ -115,8 +153,15 @@ impl Laptop {
     pub fn create_vault(&self, name: &str) -> Result<String> {
         self.polykey(&["vault", "create", name])?;
         let vaults = self.json(&["vault", "ls"])?;
-        let found = vaults["items"].as_array().into_iter().flatten().find(|v| v["name"] == name);
-        Ok(found.and_then(|v| v["id"].as_str()).context("the vault is in the list")?.to_owned())
+        let found = vaults["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|v| v["name"] == name);
+        Ok(found
+            .and_then(|v| v["id"].as_str())
+            .context("the vault is in the list")?
+            .to_owned())
     }
 
     /// What the agent logged.
@@ -127,8 +172,13 @@ impl Laptop {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.env("PK_NODE_PATH", self.node_path()).env("XDG_RUNTIME_DIR", self.dir.path()).env("PK_NO_INPUT", "1");
-        command.env_remove("PK_PASSWORD_FILE").current_dir(self.dir.path());
+        command
+            .env("PK_NODE_PATH", self.node_path())
+            .env("XDG_RUNTIME_DIR", self.dir.path())
+            .env("PK_NO_INPUT", "1");
+        command
+            .env_remove("PK_PASSWORD_FILE")
+            .current_dir(self.dir.path());
         command
     }
 }

@@ -29,6 +29,27 @@ pub fn wait_for<T>(
     }
 }
 
+/// [`wait_for`] where it must not block: looks at `condition` until it gives something.
+///
+/// # Errors
+/// When `deadline` has passed.
+pub async fn until<T>(
+    deadline: Duration,
+    what: &str,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> Result<T> {
+    let end = Instant::now() + deadline;
+    loop {
+        if let Some(value) = condition().await {
+            return Ok(value);
+        }
+        if Instant::now() >= end {
+            bail!("waited {} s for {what}", deadline.as_secs());
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
 /// Runs a program to its end and gives what it printed.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use super::args::AgentStart;
 use super::context::Context;
 use super::engine;
 use super::password;
-use super::session::Session;
+use super::session::{Session, quoted};
 use super::stop::Stop;
 use crate::agent::Unlock;
 use polykey_client::error::{ApiError, Code};
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// How long a start may take until the socket answers: Argon2 takes 0.2 s, the repair of a large store minutes.
-const START: Duration = Duration::from_secs(300);
+const START: Duration = Duration::from_mins(5);
 /// How long a stop may take: open watches are told, the store is flushed.
 const STOP: Duration = Duration::from_secs(40);
 /// Between two looks at a socket.
@@ -44,12 +44,28 @@ pub fn serve(context: &Context, args: &AgentStart) -> Result<(), Stop> {
 
 fn unlock(context: &Context, args: &AgentStart) -> Result<Unlock, Stop> {
     if let Some(file) = &args.key_file {
+        if !args.init && !engine::has_identity(&context.place.node_path) {
+            return Err(no_identity_for_key(context, file));
+        }
         return engine::read_key_file(file).map(Unlock::KeyFile);
     }
     if !engine::has_identity(&context.place.node_path) {
         return Err(no_identity(context));
     }
     password::ask(context, args.password_file.as_deref()).map(Unlock::Password)
+}
+
+fn no_identity_for_key(context: &Context, file: &Path) -> Stop {
+    let at = context.place.node_path.display();
+    let error = ApiError::new(Code::NotFound, format!("there is no identity in {at} yet"));
+    let again = format!(
+        "polykey agent start --key-file {} --init",
+        quoted(&file.display().to_string())
+    );
+    error
+        .hint("--init makes one that this key file opens")
+        .next(again)
+        .into()
 }
 
 fn no_identity(context: &Context) -> Stop {
@@ -280,10 +296,12 @@ fn ended(status: Option<i32>, log: &Path, begin: u64) -> Stop {
             .find_map(|l| l.trim_start().strip_prefix(start))
             .map(|l| l.trim().to_owned())
     };
-    let message =
-        part("polykey: ").unwrap_or_else(|| "the agent ended while it was starting".to_owned());
-    let error = ApiError::new(code, message)
-        .hint(part("hint:").unwrap_or_else(|| format!("its log is {}", log.display())));
+    let error = match (part("polykey: "), part("hint:")) {
+        (Some(message), None) => ApiError::new(code, message),
+        (Some(message), Some(hint)) => ApiError::new(code, message).hint(hint),
+        (None, _) => ApiError::new(code, "the agent ended while it was starting")
+            .hint(format!("its log is {}", log.display())),
+    };
     match part("try:") {
         Some(next) => error.next(next).into(),
         None => error.into(),

@@ -1,5 +1,10 @@
 //! The command tree: what can be typed, and the help that explains it. No command is carried out here.
 
+#![allow(
+    clippy::doc_markdown,
+    reason = "these comments are the help on a terminal, where a backtick is a backtick"
+)]
+
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,6 +39,10 @@ fn concat_examples() -> String {
 }
 
 /// Options of every command.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 #[derive(Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {

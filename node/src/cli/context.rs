@@ -3,12 +3,11 @@
 use super::args::Global;
 use super::output::Output;
 use super::place::Place;
-use super::secrets::Wanted;
 use super::session::Session;
 use super::stop::Stop;
 use super::terminal::Terminal;
 use polykey_client::error::ApiError;
-use polykey_client::reference::{Reference, Scope};
+use polykey_client::reference::{Reference, Revision, Scope};
 
 /// What every command needs.
 pub struct Context {
@@ -17,6 +16,16 @@ pub struct Context {
     /// How to print.
     pub output: Output,
     no_input: bool,
+}
+
+/// A reference with its vault settled.
+pub struct Wanted {
+    /// Name, id or prefix of the vault.
+    pub vault: String,
+    /// Path with its field.
+    pub path: String,
+    /// Which version.
+    pub version: Option<Revision>,
 }
 
 impl Context {
@@ -40,7 +49,7 @@ impl Context {
     }
 
     /// Reads a reference to one secret.
-    pub fn reference(&self, text: &str) -> Result<Wanted, Stop> {
+    pub fn reference(text: &str) -> Result<Wanted, Stop> {
         let reference = Reference::parse(text)?;
         let path = reference.full_path();
         Ok(Wanted {
@@ -51,7 +60,7 @@ impl Context {
     }
 
     /// Reads a vault, a folder or a secret: vault and path.
-    pub fn scope(&self, text: &str) -> Result<(String, String), Stop> {
+    pub fn scope(text: &str) -> Result<(String, String), Stop> {
         let scope = Scope::parse(text)?;
         Ok((or_default(scope.vault)?, scope.path))
     }

@@ -17,7 +17,7 @@ use std::error::Error;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// `yes` takes a volume that another pod's node made: after a StatefulSet was renamed, never to run both.
+/// `yes` takes a volume that another pod's node made: after a `StatefulSet` was renamed, never to run both.
 const MOVE_STORE: &str = "POLYKEY_MOVE_STORE";
 
 /// Whether there is an identity.

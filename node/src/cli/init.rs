@@ -11,6 +11,7 @@ use super::terminal::Terminal;
 use polykey_client::kinds::Identity;
 use polykey_core::ids::NodeId;
 use polykey_core::keys::Words;
+use std::fmt::Write;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -175,7 +176,7 @@ fn in_columns(words: &[&str]) -> Zeroizing<String> {
     let mut out = Zeroizing::new(String::with_capacity(words.len() * 16));
     for row in 0..rows {
         for at in (row..words.len()).step_by(rows) {
-            out.push_str(&format!("   {:>2} {:<9}", at + 1, words[at]));
+            let _ = write!(out, "   {:>2} {:<9}", at + 1, words[at]);
         }
         out.push_str("\r\n");
     }

@@ -3,7 +3,7 @@
 use super::args::{Log, Ls};
 use super::context::Context;
 use super::output::{Table, View};
-use super::session::{Session, short_version};
+use super::session::{Session, reference, short_version};
 use super::stop::Stop;
 use super::vaults;
 use polykey_client::api::Entry;
@@ -20,7 +20,7 @@ pub async fn ls(context: &Context, args: &Ls) -> Result<(), Stop> {
     let Some(text) = &args.scope else {
         return vaults::ls(context).await;
     };
-    let (vault, path) = context.scope(text)?;
+    let (vault, path) = Context::scope(text)?;
     let mut session = context.session().await?;
     let vault = session.vault(&vault).await?;
     let scope = Scope {
@@ -83,7 +83,7 @@ struct Row {
 impl Row {
     fn secret(vault: &str, entry: Entry) -> Row {
         Row {
-            name: super::session::reference(vault, &entry.path),
+            name: reference(vault, &entry.path),
             below: 0,
             secret: Some(Secret::of(vault, entry)),
         }
@@ -99,23 +99,17 @@ fn one_level(vault: &str, folder: &str, entries: Vec<Entry>) -> Vec<Row> {
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     for entry in entries {
         let rest = entry.path.get(start..).unwrap_or_default();
-        match rest.find('/') {
-            Some(slash) => {
-                let name = format!(
-                    "{}/",
-                    super::session::reference(vault, &entry.path[..start + slash])
-                );
-                let row = rows.entry(name.clone()).or_insert(Row {
-                    name,
-                    below: 0,
-                    secret: None,
-                });
-                row.below += 1;
-            }
-            None => {
-                let row = Row::secret(vault, entry);
-                rows.insert(row.name.clone(), row);
-            }
+        if let Some(slash) = rest.find('/') {
+            let name = reference(vault, &entry.path[..start + slash]) + "/";
+            let folder = Row {
+                name: name.clone(),
+                below: 0,
+                secret: None,
+            };
+            rows.entry(name).or_insert(folder).below += 1;
+        } else {
+            let row = Row::secret(vault, entry);
+            rows.insert(row.name.clone(), row);
         }
     }
     rows.into_values().collect()
@@ -161,7 +155,7 @@ fn cells(row: &Row, view: View) -> Vec<String> {
 
 /// `polykey log`
 pub async fn log(context: &Context, args: &Log) -> Result<(), Stop> {
-    let (vault, path) = context.scope(&args.scope)?;
+    let (vault, path) = Context::scope(&args.scope)?;
     let mut session = context.session().await?;
     let vault = session.vault(&vault).await?;
     let scope = Scope {

@@ -12,8 +12,9 @@ mod listing;
 mod output;
 mod password;
 mod place;
+mod reading;
+mod removing;
 mod revision;
-mod secrets;
 mod session;
 mod sharing;
 pub mod shell;
@@ -22,6 +23,7 @@ mod stop;
 mod terminal;
 mod typing;
 mod vaults;
+mod writing;
 
 use args::{Cli, Command, Format};
 use context::Context;
@@ -35,7 +37,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(status) => return ExitCode::from(status),
     };
-    let format = cli.global.format();
+    // A secret among the arguments of `set` swallows the options behind it: what was asked for holds all the same.
+    let arguments: Vec<String> = std::env::args_os()
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
+    let format = wants_documents(&arguments).unwrap_or(cli.global.format());
     let paint = output::Paint::stderr(cli.global.color);
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,10 +68,10 @@ async fn ask(context: &Context, command: Option<&Command>) -> Result<(), Stop> {
     match command {
         None => status::overview(context).await,
         Some(Command::Init(args)) => init::run(context, args).await,
-        Some(Command::Get(args)) => secrets::get(context, args).await,
-        Some(Command::Set(args)) => secrets::set(context, args).await,
+        Some(Command::Get(args)) => reading::get(context, args).await,
+        Some(Command::Set(args)) => writing::set(context, args).await,
         Some(Command::Ls(args)) => listing::ls(context, args).await,
-        Some(Command::Rm(args)) => secrets::rm(context, args).await,
+        Some(Command::Rm(args)) => removing::rm(context, args).await,
         Some(Command::Log(args)) => listing::log(context, args).await,
         Some(Command::Share(args)) => sharing::share(context, args).await,
         Some(Command::Unshare(args)) => sharing::unshare(context, args).await,

@@ -80,9 +80,9 @@ impl Output {
     /// Prints many things. `empty` is said on a terminal when there are none.
     pub fn list<T: Item>(&self, items: Vec<T>, table: &Table<T>, empty: &str) -> Result<(), Stop> {
         match self.format {
-            Format::Json => self.json(&List { items }),
-            Format::Yaml => self.yaml(&List { items }),
-            Format::Jsonl => items.iter().try_for_each(|item| self.json_line(item)),
+            Format::Json => json(&List { items }),
+            Format::Yaml => yaml(&List { items }),
+            Format::Jsonl => items.iter().try_for_each(|item| json_line(item)),
             Format::Name | Format::Table | Format::Wide => self.rows(&items, table, empty),
         }
     }
@@ -106,9 +106,9 @@ impl Output {
     /// Prints one thing: as a document for programs, else `name` for `-o name`, else nothing, since [`Output::done`] has told it.
     pub fn one<T: Kind>(&self, thing: &T, name: &str) -> Result<(), Stop> {
         match self.format {
-            Format::Json => self.json(thing),
-            Format::Yaml => self.yaml(thing),
-            Format::Jsonl => self.json_line(thing),
+            Format::Json => json(thing),
+            Format::Yaml => yaml(thing),
+            Format::Jsonl => json_line(thing),
             Format::Name => put(&format!("{name}\n")),
             Format::Table | Format::Wide => Ok(()),
         }
@@ -139,18 +139,6 @@ impl Output {
         if !self.quiet {
             let _ = writeln!(std::io::stderr(), "{what}");
         }
-    }
-
-    fn json<T: Kind>(&self, thing: &T) -> Result<(), Stop> {
-        put_document(|out| serde_json::to_writer_pretty(out, &Document::of(thing)))
-    }
-
-    fn json_line<T: Kind>(&self, thing: &T) -> Result<(), Stop> {
-        put_document(|out| serde_json::to_writer(out, &Document::of(thing)))
-    }
-
-    fn yaml<T: Kind>(&self, thing: &T) -> Result<(), Stop> {
-        put(&yaml(&Document::of(thing))?)
     }
 
     fn table<T>(&self, items: &[T], table: &Table<T>) -> String {
@@ -198,8 +186,8 @@ impl View {
 pub fn ago(now: Timestamp, at: Timestamp) -> String {
     let seconds = now.as_second() - at.as_second();
     match seconds {
-        ..=4 => "just now".to_owned(),
-        ..=2_592_000 => format!("{} ago", span(seconds)),
+        i64::MIN..5 => "just now".to_owned(),
+        5..=2_592_000 => format!("{} ago", span(seconds)),
         _ => at.strftime("%Y-%m-%d").to_string(),
     }
 }
@@ -207,9 +195,9 @@ pub fn ago(now: Timestamp, at: Timestamp) -> String {
 /// A number of seconds in its largest fitting unit.
 pub fn span(seconds: i64) -> String {
     match seconds {
-        ..=119 => format!("{seconds} s"),
-        ..=7_199 => format!("{} min", seconds / 60),
-        ..=172_799 => format!("{} h", seconds / 3_600),
+        i64::MIN..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),
     }
 }
@@ -227,6 +215,18 @@ pub fn put_bytes(bytes: &[u8]) -> Result<(), Stop> {
         .map_err(|e| cannot_print(&e))
 }
 
+fn json<T: Kind>(thing: &T) -> Result<(), Stop> {
+    put_document(|out| serde_json::to_writer_pretty(out, &Document::of(thing)))
+}
+
+fn json_line<T: Kind>(thing: &T) -> Result<(), Stop> {
+    put_document(|out| serde_json::to_writer(out, &Document::of(thing)))
+}
+
+fn yaml<T: Kind>(thing: &T) -> Result<(), Stop> {
+    put(&as_yaml(&Document::of(thing))?)
+}
+
 fn put_document(write: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>) -> Result<(), Stop> {
     let mut out = zeroize::Zeroizing::new(Vec::new());
     write(&mut out).map_err(|e| Stop::failed(format!("cannot print the result: {e}")))?;
@@ -234,7 +234,7 @@ fn put_document(write: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>) -> R
     put_bytes(&out)
 }
 
-fn yaml<T: Serialize>(document: &T) -> Result<String, Stop> {
+fn as_yaml<T: Serialize>(document: &T) -> Result<String, Stop> {
     serde_saphyr::to_string(document)
         .map_err(|e| Stop::failed(format!("cannot print the result: {e}")))
 }

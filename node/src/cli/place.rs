@@ -17,12 +17,12 @@ impl Place {
     /// As the options, the environment and the home directory say.
     pub fn of(global: &Global) -> Result<Place, Stop> {
         let node_path = match &global.node_path {
-            Some(path) => path.clone(),
+            Some(path) => absolute(path)?,
             None => data_home()?.join("polykey"),
         };
         Ok(Place {
             node_path,
-            given: global.socket.clone(),
+            given: global.socket.as_deref().map(absolute).transpose()?,
         })
     }
 
@@ -45,6 +45,12 @@ impl Place {
         }
         options
     }
+}
+
+/// The agent in the background has another working directory.
+fn absolute(path: &Path) -> Result<PathBuf, Stop> {
+    std::path::absolute(path)
+        .map_err(|e| Stop::Error(Stop::usage(format!("{} is no path: {e}", path.display()))))
 }
 
 fn data_home() -> Result<PathBuf, Stop> {

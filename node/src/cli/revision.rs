@@ -19,16 +19,15 @@ pub async fn resolve(
     wanted: Option<&Revision>,
 ) -> Result<Option<String>, ApiError> {
     match wanted {
-        None => Ok(None),
+        None | Some(Revision::Back(0)) => Ok(None),
         Some(Revision::Id(id)) => Ok(Some(id.clone())),
-        Some(Revision::Back(0)) => Ok(None),
         Some(Revision::Back(count)) => {
             let log = session.log(vault, path, count.saturating_add(1)).await?;
             let found = log
                 .versions
                 .get(usize::try_from(*count).unwrap_or(usize::MAX));
             found
-                .map(id)
+                .map(|v| Some(id(v)))
                 .ok_or_else(|| too_few(vault, path, log.versions.len()))
         }
         Some(Revision::At(text)) => {
@@ -38,14 +37,14 @@ pub async fn resolve(
             log.versions
                 .iter()
                 .find(before)
-                .map(id)
-                .ok_or_else(|| none_then(vault, path, text))
+                .map(|v| Some(id(v)))
+                .ok_or_else(|| none_then(vault, path, text, log.versions.len()))
         }
     }
 }
 
-fn id(version: &Version) -> Option<String> {
-    Some(version.version.to_string())
+fn id(version: &Version) -> String {
+    version.version.to_string()
 }
 
 /// The last instant that a time names: the end of a day, of a minute, of a second. Without a zone it is the time of this device.
@@ -89,22 +88,23 @@ fn zoned(at: DateTime, here: &TimeZone) -> Option<Timestamp> {
         .map(|z: Zoned| z.timestamp())
 }
 
+/// A secret that has no version at all is missing, and its nearest names are told by who asked.
 fn too_few(vault: &str, path: &str, count: usize) -> ApiError {
-    let name = reference(vault, path);
-    match count {
-        0 => ApiError::new(
-            Code::NotFound,
-            format!("{name} is not there, or not shared with you"),
-        ),
-        _ => ApiError::new(
-            Code::NotFound,
-            format!("{name} has no version so far back: {count} in all"),
-        ),
+    if count == 0 {
+        return ApiError::new(Code::NotFound, "");
     }
+    let name = reference(vault, path);
+    ApiError::new(
+        Code::NotFound,
+        format!("{name} has no version so far back: {count} in all"),
+    )
     .next(format!("polykey log {}", quoted(&name)))
 }
 
-fn none_then(vault: &str, path: &str, text: &str) -> ApiError {
+fn none_then(vault: &str, path: &str, text: &str, count: usize) -> ApiError {
+    if count == 0 {
+        return ApiError::new(Code::NotFound, "");
+    }
     let name = reference(vault, path);
     ApiError::new(Code::NotFound, format!("{name} had no version at {text}"))
         .next(format!("polykey log {}", quoted(&name)))

@@ -258,9 +258,11 @@ impl Session {
         }
     }
 
+    /// An error that offers a command is explained already.
+    ///
     /// The error of a request about `scope` as its author should read it: what is not there gets the names nearest to it.
     pub async fn explain(&mut self, error: ApiError, scope: &Scope) -> ApiError {
-        if error.code != Code::NotFound {
+        if error.code != Code::NotFound || !error.next.is_empty() {
             return error;
         }
         let name = scope.vault.clone().unwrap_or_default();
@@ -276,9 +278,21 @@ impl Session {
             return error;
         }
         let entries = self.entries(&name, "").await.unwrap_or_default();
-        let near = closest(&scope.path, entries.entries.iter().map(|e| e.path.as_str()));
+        let near = closest(
+            &scope.path,
+            with_folders(entries.entries.iter().map(|e| e.path.as_str())),
+        );
         no_path(scope, &name, &near, pending)
     }
+}
+
+/// Each path, and each folder above it.
+fn with_folders<'a>(paths: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    paths.flat_map(|path| {
+        path.match_indices('/')
+            .map(|(at, _)| &path[..at])
+            .chain([path])
+    })
 }
 
 fn path(vault: &str, rest: &str) -> String {
@@ -346,6 +360,18 @@ pub fn reference(vault: &str, path: &str) -> String {
         version: None,
     }
     .to_string()
+}
+
+/// A reference as files and programs hold it.
+pub fn uri(vault: &str, path: &str) -> String {
+    let path = path.to_owned();
+    Reference {
+        vault: Some(vault.to_owned()),
+        path,
+        field: None,
+        version: None,
+    }
+    .to_uri(vault)
 }
 
 /// An argument for a shell: in quotes when it needs them.

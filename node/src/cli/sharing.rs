@@ -3,7 +3,7 @@
 use super::args::{self, Share, Unshare};
 use super::context::Context;
 use super::output::{Table, put};
-use super::session::{Session, quoted, reference, usage};
+use super::session::{Session, quoted, reference, uri, usage};
 use super::stop::Stop;
 use super::vaults::{limits, settle};
 use jiff::Timestamp;
@@ -167,13 +167,13 @@ pub async fn unshare(context: &Context, args: &Unshare) -> Result<(), Stop> {
         Ok(reply) => reply,
         Err(error) => return Err(session.explain(error, &scope).await.into()),
     };
-    let rotate: Vec<String> = reply
+    tell_unshared(context, &scope, &node, reply.rotate.len());
+    let list = reply
         .rotate
         .iter()
-        .map(|path| reference(&vault, path))
-        .collect();
-    tell_unshared(context, &scope, &node, rotate.len());
-    let list: String = rotate.iter().map(|r| format!("{r}\n")).collect();
+        .map(|path| reference(&vault, path) + "\n");
+    let list: String = list.collect();
+    let rotate = reply.rotate.iter().map(|path| uri(&vault, path)).collect();
     let revocation = Revocation {
         vault,
         node,

@@ -15,6 +15,7 @@ pub fn completion(args: &Completion) -> Result<(), Stop> {
 }
 
 /// The completion script of one shell.
+#[must_use]
 pub fn completion_script(shell: clap_complete::Shell) -> Vec<u8> {
     let mut out = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "polykey", &mut out);
@@ -44,6 +45,7 @@ fn write(file: &Path, page: &[u8]) -> Result<(), Stop> {
 }
 
 /// The manual: file names and pages, `polykey.1` first.
+#[must_use]
 pub fn pages() -> Vec<(String, Vec<u8>)> {
     let mut command = Cli::command();
     command.build();

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use polykey_client::api;
 use polykey_client::kinds::{Problem, Status, from_millis};
 use polykey_client::reference::shown;
+use std::fmt::Write;
 
 /// Seconds after which unconfirmed access rules need a look: the warden confirms them every few seconds while the API server answers.
 const ACCESS_AGE: u64 = 300;
@@ -118,7 +119,7 @@ fn access_problem(status: &api::Status) -> Option<Problem> {
 fn screen(context: &Context, status: &api::Status, problems: &[Problem]) -> String {
     let mut out = String::new();
     let mut line = |label: &str, text: &str| {
-        out.push_str(&format!("{}\n", format!("{label:<9}{text}").trim_end()))
+        let _ = writeln!(out, "{}", format!("{label:<9}{text}").trim_end());
     };
     let up = span(i64::try_from(status.uptime_seconds).unwrap_or(i64::MAX));
     let unlocked = if status.unlock_method == "keyfile" {
@@ -175,11 +176,7 @@ fn screen(context: &Context, status: &api::Status, problems: &[Problem]) -> Stri
             .as_ref()
             .map(|next| format!("   {next}"))
             .unwrap_or_default();
-        out.push_str(&format!(
-            "{} {}{next}\n",
-            paint.warning("!"),
-            problem.message
-        ));
+        let _ = writeln!(out, "{} {}{next}", paint.warning("!"), problem.message);
     }
     out
 }

@@ -5,7 +5,8 @@ use super::output::Paint;
 use polykey_client::error::{ApiError, Code};
 use polykey_client::kinds::Failure;
 use polykey_client::reference::{ReferenceError, shown};
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 /// Exit status of `--check` that found something.
 const PROBLEMS: u8 = 7;
@@ -75,10 +76,10 @@ impl From<ReferenceError> for Stop {
 fn as_text(error: &ApiError, paint: Paint) -> String {
     let mut out = format!("{} {}\n", paint.bad("polykey:"), shown(&error.message));
     if let Some(hint) = &error.hint {
-        out.push_str(&format!("  hint: {}\n", shown(hint)));
+        let _ = writeln!(out, "  hint: {}", shown(hint));
     }
     for next in &error.next {
-        out.push_str(&format!("  try:  {}\n", shown(next)));
+        let _ = writeln!(out, "  try:  {}", shown(next));
     }
     out
 }

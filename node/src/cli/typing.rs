@@ -4,8 +4,8 @@ use super::args::{Cli, Color, Format};
 use super::output::Paint;
 use super::stop::Stop;
 use super::wants_documents;
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
 use polykey_client::error::{ApiError, Code};
 use std::io::{IsTerminal, Write};
 
@@ -28,7 +28,7 @@ pub fn parse() -> Result<Cli, u8> {
         }
         _ => {
             let format = wants_documents(&arguments).unwrap_or(Format::Table);
-            Stop::Error(mistake(&error)).report(format, Paint::stderr(Color::Auto))
+            Stop::Error(mistake(&error, &arguments)).report(format, Paint::stderr(Color::Auto))
         }
     })
 }
@@ -45,7 +45,7 @@ fn help(error: &clap::Error) -> u8 {
 }
 
 /// A mistake of typing. What was typed is repeated only where it is a name or an option, never where it could be a secret.
-fn mistake(error: &clap::Error) -> ApiError {
+fn mistake(error: &clap::Error, arguments: &[String]) -> ApiError {
     let text = error.render().to_string();
     let first = text.lines().next().unwrap_or_default();
     let mut message = first.strip_prefix("error: ").unwrap_or(first).to_owned();
@@ -61,7 +61,7 @@ fn mistake(error: &clap::Error) -> ApiError {
         (Some(near), true) => usage.hint(format!("did you mean {near}?")),
         (None, true) => usage,
     };
-    usage.next(format!("{} --help", command_of(&text)))
+    usage.next(format!("{} --help", command_of(arguments)))
 }
 
 fn listed(value: Option<&ContextValue>) -> String {
@@ -81,16 +81,17 @@ fn nearest(value: Option<&ContextValue>) -> Option<String> {
     }
 }
 
-/// The command whose usage the error shows: the words before its first option.
-fn command_of(text: &str) -> String {
-    let usage = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Usage: "))
-        .unwrap_or("polykey");
-    let words = usage.split(' ').take_while(|word| {
-        word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-')
-    });
-    words.collect::<Vec<_>>().join(" ")
+/// The command that was typed, as far as it is one.
+fn command_of(arguments: &[String]) -> String {
+    let tree = Cli::command();
+    let (mut at, mut words) = (&tree, vec!["polykey"]);
+    for argument in arguments.iter().skip(1) {
+        if let Some(inner) = at.find_subcommand(argument) {
+            at = inner;
+            words.push(inner.get_name());
+        }
+    }
+    words.join(" ")
 }
 
 /// A password in the environment is seen by every program that is started from there, and by `ps e`.
@@ -111,12 +112,14 @@ pub fn refuse_secrets_in_environment() -> Result<(), Stop> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn error(arguments: &[&str]) -> ApiError {
         match Cli::try_parse_from(arguments) {
             Ok(_) => panic!("{arguments:?} was read"),
-            Err(error) => mistake(&error),
+            Err(error) => mistake(
+                &error,
+                &arguments.iter().map(|&a| a.to_owned()).collect::<Vec<_>>(),
+            ),
         }
     }
 
@@ -142,6 +145,7 @@ mod tests {
             wrong.hint.as_deref(),
             Some("possible: table, wide, json, jsonl, yaml, name")
         );
+        assert_eq!(wrong.next, ["polykey ls --help"]);
     }
 
     #[test]

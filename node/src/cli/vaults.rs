@@ -9,6 +9,10 @@ use polykey_client::api::Caveat;
 use polykey_client::error::{ApiError, Code};
 use polykey_client::kinds::{Change, Member, Vault};
 use polykey_client::reference::{Scope, shown, typed_vault};
+use std::cmp::Reverse;
+
+/// Characters of a vault id in a command that is offered.
+const TYPED_ID: usize = 12;
 
 /// Carries out one of them.
 pub async fn run(context: &Context, command: &args::Vault) -> Result<(), Stop> {
@@ -61,10 +65,23 @@ async fn create(context: &Context, name: &str, dry_run: bool) -> Result<(), Stop
 /// `polykey vault ls`, and `polykey ls` without an argument.
 pub async fn ls(context: &Context) -> Result<(), Stop> {
     let vaults = context.session().await?.vaults().await?;
-    let vaults = vaults.into_iter().map(Vault::from).collect();
+    let vaults: Vec<Vault> = vaults.into_iter().map(Vault::from).collect();
+    let unnamed = vaults
+        .iter()
+        .find(|v| v.name.is_none())
+        .map(|v| v.id.to_string());
     context
         .output
-        .list(vaults, &VAULTS, "no vault yet   polykey vault create NAME")
+        .list(vaults, &VAULTS, "no vault yet   polykey vault create NAME")?;
+    if let Some(id) =
+        unnamed.filter(|_| context.output.is_terminal() && !context.output.is_for_programs())
+    {
+        let command = format!("polykey vault rename {} NAME", &id[..TYPED_ID]);
+        context.output.say(format_args!(
+            "! a shared vault comes without its name; give it one: {command}"
+        ));
+    }
+    Ok(())
 }
 
 const VAULTS: Table<Vault> = Table {
@@ -107,8 +124,15 @@ async fn members(context: &Context, vault: &str) -> Result<(), Stop> {
         Ok(members) => members.members,
         Err(error) => return Err(session.explain(error, &scope).await.into()),
     };
-    let members = members.into_iter().map(Member::from).collect();
+    let mut members: Vec<Member> = members.into_iter().map(Member::from).collect();
+    members.sort_by_key(|m| (Reverse(rank(&m.role)), m.node));
     context.output.list(members, &MEMBERS, "no member")
+}
+
+/// What a role may do, more being higher.
+fn rank(role: &str) -> usize {
+    let roles = ["mirror", "reader", "writer", "owner"];
+    roles.iter().position(|r| *r == role).unwrap_or_default()
 }
 
 const MEMBERS: Table<Member> = Table {

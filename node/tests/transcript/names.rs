@@ -1,5 +1,6 @@
 //! Stable names for what differs from run to run: `[NODE1]` for a whole node id, `[node1]` for its short form, `[node1+]` for its first characters.
 
+use std::fmt::Write;
 use std::path::Path;
 
 /// The names given so far.
@@ -36,7 +37,7 @@ impl Names {
             out.push_str("[no newline]\n");
         }
         if status != 0 {
-            out.push_str(&format!("? {status}\n"));
+            let _ = writeln!(out, "? {status}");
         }
         out
     }

@@ -7,10 +7,10 @@ pub struct Step {
     /// What it prints, with `? N` as its last line when it fails.
     pub expected: String,
     /// Where the expected text is in the page, in lines.
-    lines: std::ops::Range<usize>,
+    pub lines: std::ops::Range<usize>,
 }
 
-/// The commands of the ```console blocks. A command ends with its line, or goes on after a `\` at its end, in lines that start with `> `.
+/// The commands of the `console` blocks. A command ends with its line, or goes on after a `\` at its end, in lines that start with `> `.
 pub fn steps(page: &str) -> Vec<Step> {
     let lines: Vec<&str> = page.lines().collect();
     let (mut steps, mut inside, mut at) = (Vec::new(), false, 0);
@@ -28,7 +28,7 @@ pub fn steps(page: &str) -> Vec<Step> {
                 let end = (start..lines.len())
                     .find(|&i| lines[i] == "```" || lines[i].starts_with("$ "))
                     .unwrap_or(lines.len());
-                let expected = lines[start..end].iter().map(|l| format!("{l}\n")).collect();
+                let expected = text_of(&lines[start..end]);
                 steps.push(Step {
                     command,
                     expected,
@@ -48,13 +48,8 @@ pub fn rewritten(page: &str, steps: &[Step]) -> String {
     let lines: Vec<&str> = page.lines().collect();
     let (mut out, mut at) = (String::new(), 0);
     for step in steps {
-        lines[at..step.lines.start]
-            .iter()
-            .for_each(|l| out.push_str(&format!("{l}\n")));
-        let old: String = lines[step.lines.clone()]
-            .iter()
-            .map(|l| format!("{l}\n"))
-            .collect();
+        out.push_str(&text_of(&lines[at..step.lines.start]));
+        let old = text_of(&lines[step.lines.clone()]);
         out.push_str(if fits(&old, &step.expected) {
             &old
         } else {
@@ -62,10 +57,11 @@ pub fn rewritten(page: &str, steps: &[Step]) -> String {
         });
         at = step.lines.end;
     }
-    lines[at..]
-        .iter()
-        .for_each(|l| out.push_str(&format!("{l}\n")));
-    out
+    out + &text_of(&lines[at..])
+}
+
+fn text_of(lines: &[&str]) -> String {
+    lines.iter().flat_map(|line| [line, "\n"]).collect()
 }
 
 /// Whether the text is the expected one, where `[..]` is anything within a line.
@@ -96,12 +92,13 @@ fn line_fits(expected: &str, shown: &str) -> bool {
 
 /// Both texts, line by line.
 pub fn difference(expected: &str, shown: &str) -> String {
-    let mark = |sign: &str, text: &str| {
+    let marked = |sign, text: &str| {
         text.lines()
-            .map(|l| format!("  {sign} {l}\n"))
+            .flat_map(|line| ["  ", sign, " ", line, "\n"])
+            .map(str::to_owned)
             .collect::<String>()
     };
-    mark("-", expected) + &mark("+", shown)
+    marked("-", expected) + &marked("+", shown)
 }
 
 #[test]

@@ -29,33 +29,86 @@ impl World {
         let cluster = Cluster::up()?;
         cluster.import_products()?;
         let laptop = Laptop::new(&tools::products()?.join("polykey"))?;
-        Ok(World { cluster, laptop, nodes: Vec::new(), vault: String::new() })
+        Ok(World {
+            cluster,
+            laptop,
+            nodes: Vec::new(),
+            vault: String::new(),
+        })
     }
 }
 
 type Step = (&'static str, fn(&mut World) -> Result<()>);
 
 const STEPS: &[Step] = &[
-    ("the chart brings nodes, operator and policies up", main_job::install_the_chart),
-    ("a vault that is shared with node ids arrives in the cluster", main_job::share),
-    ("a Deployment's pods get the files in a memory volume before they start", main_job::deployment),
+    (
+        "the chart brings nodes, operator and policies up",
+        main_job::install_the_chart,
+    ),
+    (
+        "a vault that is shared with node ids arrives in the cluster",
+        main_job::share,
+    ),
+    (
+        "a Deployment's pods get the files in a memory volume before they start",
+        main_job::deployment,
+    ),
     ("a StatefulSet's pods get the files", main_job::stateful_set),
     ("a Job with secrets completes", main_job::job),
-    ("a rotation is in the running pods by one switch, with the pods untouched", main_job::rotation),
-    ("a container takes a secret as an environment variable", main_job::environment),
-    ("kubectl get polykeyvaults tells version and pods", main_job::status),
-    ("a pod whose ServiceAccount is not listed gets nothing and is counted", refusals::service_account),
-    ("a namespace that is not admitted gets nothing, and the reason says so", refusals::namespace),
-    ("a vault that is not shared gets nothing, and the reason says so", refusals::not_shared),
-    ("a field that does not work yet is refused, never ignored", refusals::unsupported),
+    (
+        "a rotation is in the running pods by one switch, with the pods untouched",
+        main_job::rotation,
+    ),
+    (
+        "a container takes a secret as an environment variable",
+        main_job::environment,
+    ),
+    (
+        "kubectl get polykeyvaults tells version and pods",
+        main_job::status,
+    ),
+    (
+        "a pod whose ServiceAccount is not listed gets nothing and is counted",
+        refusals::service_account,
+    ),
+    (
+        "a namespace that is not admitted gets nothing, and the reason says so",
+        refusals::namespace,
+    ),
+    (
+        "a vault that is not shared gets nothing, and the reason says so",
+        refusals::not_shared,
+    ),
+    (
+        "a field that does not work yet is refused, never ignored",
+        refusals::unsupported,
+    ),
     ("pin, signers and suspend restrict", refusals::restrictions),
-    ("a misspelt annotation is explained at the Deployment", refusals::annotation),
+    (
+        "a misspelt annotation is explained at the Deployment",
+        refusals::annotation,
+    ),
     ("an unknown field is refused", refusals::unknown_field),
-    ("tokens that are not this pod's for this cluster are refused alike", refusals::tokens),
-    ("with the laptop gone running pods keep their files and new pods start", outage::laptop_away),
-    ("a killed node comes back with its store while sidecars move to another", outage::node_killed),
-    ("what was set meanwhile arrives when the laptop is back", outage::laptop_back),
-    ("no planted value or name is in etcd, the nodes' volumes, the laptop's store, logs, events or metrics", traces::nothing_planted),
+    (
+        "tokens that are not this pod's for this cluster are refused alike",
+        refusals::tokens,
+    ),
+    (
+        "with the laptop gone running pods keep their files and new pods start",
+        outage::laptop_away,
+    ),
+    (
+        "a killed node comes back with its store while sidecars move to another",
+        outage::node_killed,
+    ),
+    (
+        "what was set meanwhile arrives when the laptop is back",
+        outage::laptop_back,
+    ),
+    (
+        "no planted value or name is in etcd, the nodes' volumes, the laptop's store, logs, events or metrics",
+        traces::nothing_planted,
+    ),
 ];
 
 fn main() {
@@ -64,11 +117,17 @@ fn main() {
     let mut world = match World::new() {
         Ok(world) => world,
         Err(e) => {
-            println!("the cluster could not be brought up: {e:#}\n\n0 passed, {} failed", STEPS.len());
+            println!(
+                "the cluster could not be brought up: {e:#}\n\n0 passed, {} failed",
+                STEPS.len()
+            );
             std::process::exit(1);
         }
     };
-    println!("cluster and images ready in {:.0} s", start.elapsed().as_secs_f32());
+    println!(
+        "cluster and images ready in {:.0} s",
+        start.elapsed().as_secs_f32()
+    );
     let (mut passed, mut failed) = (0, 0);
     for (name, step) in STEPS {
         let start = Instant::now();
@@ -79,7 +138,10 @@ fn main() {
             }
             Err(e) => {
                 failed += 1;
-                println!("FAILED  {name} ({:.1} s)\n{e:#}\n", start.elapsed().as_secs_f32());
+                println!(
+                    "FAILED  {name} ({:.1} s)\n{e:#}\n",
+                    start.elapsed().as_secs_f32()
+                );
             }
         }
     }
@@ -88,7 +150,10 @@ fn main() {
     }
     if keep {
         world.cluster.keep();
-        println!("the cluster is up: export KUBECONFIG={}", world.cluster.kubeconfig.display());
+        println!(
+            "the cluster is up: export KUBECONFIG={}",
+            world.cluster.kubeconfig.display()
+        );
     }
     drop(world);
     println!("\n{passed} passed, {failed} failed");

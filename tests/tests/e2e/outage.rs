@@ -12,28 +12,93 @@ const SOON: Duration = Duration::from_secs(90);
 pub fn laptop_away(w: &mut World) -> Result<()> {
     w.laptop.stop()?;
     ensure!(cat(w, "deployment/web", "db/password")? == "planted-value-three");
-    w.cluster.kubectl(&["scale", "deployment/web", "-n", SHOP, "--replicas=3"])?;
-    w.cluster.kubectl(&["rollout", "status", "deployment/web", "-n", SHOP, "--timeout=90s"]).with_context(|| pods(w, "web"))?;
-    let names = w.cluster.kubectl(&["get", "pods", "-n", SHOP, "-l", "app=web", "-o", "jsonpath={.items[*].metadata.name}"])?;
+    w.cluster
+        .kubectl(&["scale", "deployment/web", "-n", SHOP, "--replicas=3"])?;
+    w.cluster
+        .kubectl(&[
+            "rollout",
+            "status",
+            "deployment/web",
+            "-n",
+            SHOP,
+            "--timeout=90s",
+        ])
+        .with_context(|| pods(w, "web"))?;
+    let names = w.cluster.kubectl(&[
+        "get",
+        "pods",
+        "-n",
+        SHOP,
+        "-l",
+        "app=web",
+        "-o",
+        "jsonpath={.items[*].metadata.name}",
+    ])?;
     ensure!(names.split_whitespace().count() == 3);
     for name in names.split_whitespace() {
-        ensure!(cat(w, &format!("pod/{name}"), "db/password")? == "planted-value-three", "{name}");
+        ensure!(
+            cat(w, &format!("pod/{name}"), "db/password")? == "planted-value-three",
+            "{name}"
+        );
     }
     Ok(())
 }
 
 pub fn node_killed(w: &mut World) -> Result<()> {
-    let id = |w: &World| w.cluster.kubectl(&["get", "polykeynode", "polykey-0", "-n", NAMESPACE, "-o", "jsonpath={.status.nodeId}"]);
+    let id = |w: &World| {
+        w.cluster.kubectl(&[
+            "get",
+            "polykeynode",
+            "polykey-0",
+            "-n",
+            NAMESPACE,
+            "-o",
+            "jsonpath={.status.nodeId}",
+        ])
+    };
     let before = id(w)?;
-    w.cluster.kubectl(&["delete", "pod", "polykey-0", "-n", NAMESPACE, "--grace-period=0", "--force"])?;
+    w.cluster.kubectl(&[
+        "delete",
+        "pod",
+        "polykey-0",
+        "-n",
+        NAMESPACE,
+        "--grace-period=0",
+        "--force",
+    ])?;
     // While it is gone a new pod still gets its files, from the other node.
-    w.cluster.kubectl(&["scale", "deployment/web", "-n", SHOP, "--replicas=4"])?;
-    w.cluster.kubectl(&["rollout", "status", "deployment/web", "-n", SHOP, "--timeout=90s"]).with_context(|| pods(w, "web"))?;
-    w.cluster.kubectl(&["rollout", "status", "statefulset/polykey", "-n", NAMESPACE, "--timeout=120s"])?;
+    w.cluster
+        .kubectl(&["scale", "deployment/web", "-n", SHOP, "--replicas=4"])?;
+    w.cluster
+        .kubectl(&[
+            "rollout",
+            "status",
+            "deployment/web",
+            "-n",
+            SHOP,
+            "--timeout=90s",
+        ])
+        .with_context(|| pods(w, "web"))?;
+    w.cluster.kubectl(&[
+        "rollout",
+        "status",
+        "statefulset/polykey",
+        "-n",
+        NAMESPACE,
+        "--timeout=120s",
+    ])?;
     ensure!(id(w)? == before, "the node came back as another");
     // Every pod has a live watch again: the status counts them all.
     wait_for(SOON, "all pods to be counted again", || {
-        let summary = w.cluster.kubectl(&["get", "polykeyvault", "app", "-n", SHOP, "-o", "jsonpath={.status.pods.summary}"])?;
+        let summary = w.cluster.kubectl(&[
+            "get",
+            "polykeyvault",
+            "app",
+            "-n",
+            SHOP,
+            "-o",
+            "jsonpath={.status.pods.summary}",
+        ])?;
         ensure!(summary == "5/5", "{summary}");
         Ok(())
     })
@@ -41,8 +106,18 @@ pub fn node_killed(w: &mut World) -> Result<()> {
 
 pub fn laptop_back(w: &mut World) -> Result<()> {
     w.laptop.start()?;
-    w.laptop.set("planted-vault-name:db/password", b"planted-value-one")?;
-    let names = w.cluster.kubectl(&["get", "pods", "-n", SHOP, "-l", "app=web", "-o", "jsonpath={.items[*].metadata.name}"])?;
+    w.laptop
+        .set("planted-vault-name:db/password", b"planted-value-one")?;
+    let names = w.cluster.kubectl(&[
+        "get",
+        "pods",
+        "-n",
+        SHOP,
+        "-l",
+        "app=web",
+        "-o",
+        "jsonpath={.items[*].metadata.name}",
+    ])?;
     for name in names.split_whitespace() {
         wait_for(SOON, "the value that was set after the outage", || {
             ensure!(cat(w, &format!("pod/{name}"), "db/password")? == "planted-value-one");

@@ -25,8 +25,18 @@ impl<O: Objects, K: Keyring> Tree<'_, O, K> {
         let (mut old, mut new) = (Side::of(before)?, Side::of(self)?);
         while let Some(level) = old.level().max(new.level()) {
             let (a, b) = (old.take(level), new.take(level));
-            old.expand(before, a.iter().filter(|(x, _)| !b.contains_key(*x)).map(|(_, p)| p))?;
-            new.expand(self, b.iter().filter(|(x, _)| !a.contains_key(*x)).map(|(_, p)| p))?;
+            old.expand(
+                before,
+                a.iter()
+                    .filter(|(x, _)| !b.contains_key(*x))
+                    .map(|(_, p)| p),
+            )?;
+            new.expand(
+                self,
+                b.iter()
+                    .filter(|(x, _)| !a.contains_key(*x))
+                    .map(|(_, p)| p),
+            )?;
         }
         Ok(merge(old.entries, new.entries))
     }
@@ -42,13 +52,19 @@ struct Side {
 
 impl Side {
     fn of<O: Objects, K: Keyring>(tree: &Tree<'_, O, K>) -> Result<Side, TreeError> {
-        let mut side = Side { pages: BTreeMap::new(), entries: BTreeMap::new() };
+        let mut side = Side {
+            pages: BTreeMap::new(),
+            entries: BTreeMap::new(),
+        };
         side.add(tree.root, tree.page(&tree.root, &Expected::ROOT)?);
         Ok(side)
     }
 
     fn add(&mut self, address: Address, page: Page) {
-        self.pages.entry(page.level).or_default().insert(address, page);
+        self.pages
+            .entry(page.level)
+            .or_default()
+            .insert(address, page);
     }
 
     fn level(&self) -> Option<u8> {
@@ -59,14 +75,25 @@ impl Side {
         self.pages.remove(&level).unwrap_or_default()
     }
 
-    fn expand<'p, O: Objects, K: Keyring>(&mut self, tree: &Tree<'_, O, K>, pages: impl Iterator<Item = &'p Page>) -> Result<(), TreeError> {
+    fn expand<'p, O: Objects, K: Keyring>(
+        &mut self,
+        tree: &Tree<'_, O, K>,
+        pages: impl Iterator<Item = &'p Page>,
+    ) -> Result<(), TreeError> {
         for page in pages {
             let mut above: Option<&str> = None;
             for entry in &page.entries {
                 match &entry.value {
-                    Value::Variants(variants) => drop(self.entries.insert(entry.key.clone(), variants.iter().map(Variant::duplicate).collect())),
+                    Value::Variants(variants) => drop(self.entries.insert(
+                        entry.key.clone(),
+                        variants.iter().map(Variant::duplicate).collect(),
+                    )),
                     Value::Child(child) => {
-                        let expected = Expected { level: page.level.checked_sub(1), above, last: Some(&entry.key) };
+                        let expected = Expected {
+                            level: page.level.checked_sub(1),
+                            above,
+                            last: Some(&entry.key),
+                        };
                         self.add(*child, tree.page(child, &expected)?);
                     }
                 }
@@ -77,7 +104,10 @@ impl Side {
     }
 }
 
-fn merge(mut old: BTreeMap<String, Vec<Variant>>, new: BTreeMap<String, Vec<Variant>>) -> Vec<Change> {
+fn merge(
+    mut old: BTreeMap<String, Vec<Variant>>,
+    new: BTreeMap<String, Vec<Variant>>,
+) -> Vec<Change> {
     let mut changes: BTreeMap<String, Change> = BTreeMap::new();
     for (path, new) in new {
         let old = old.remove(&path).unwrap_or_default();
@@ -87,7 +117,14 @@ fn merge(mut old: BTreeMap<String, Vec<Variant>>, new: BTreeMap<String, Vec<Vari
         }
     }
     for (path, old) in old {
-        changes.insert(path.clone(), Change { path, old, new: Vec::new() });
+        changes.insert(
+            path.clone(),
+            Change {
+                path,
+                old,
+                new: Vec::new(),
+            },
+        );
     }
     changes.into_values().collect()
 }
@@ -96,16 +133,26 @@ fn merge(mut old: BTreeMap<String, Vec<Variant>>, new: BTreeMap<String, Vec<Vari
 ///
 /// # Errors
 /// `Missing` when one of them is not here; `Malformed` when levels do not fall by one.
-pub fn difference(objects: &impl Objects, have: &[Address], want: &Address) -> Result<Vec<Address>, TreeError> {
+pub fn difference(
+    objects: &impl Objects,
+    have: &[Address],
+    want: &Address,
+) -> Result<Vec<Address>, TreeError> {
     let (found, missing) = walk(objects, have, want)?;
-    missing.first().map_or(Ok(found), |a| Err(TreeError::Missing(*a)))
+    missing
+        .first()
+        .map_or(Ok(found), |a| Err(TreeError::Missing(*a)))
 }
 
 /// The objects below `want` that are neither here nor below any of `have`, as far as what is here tells. Empty: all of the tree is here, if all of `have` is.
 ///
 /// # Errors
 /// `Malformed` when levels do not fall by one.
-pub fn missing(objects: &impl Objects, have: &[Address], want: &Address) -> Result<Vec<Address>, TreeError> {
+pub fn missing(
+    objects: &impl Objects,
+    have: &[Address],
+    want: &Address,
+) -> Result<Vec<Address>, TreeError> {
     walk(objects, have, want).map(|(_, missing)| missing)
 }
 
@@ -117,7 +164,11 @@ const LEAF: u8 = 2;
 /// Height of a value.
 const VALUE: u8 = 1;
 
-fn walk(objects: &impl Objects, have: &[Address], want: &Address) -> Result<(Vec<Address>, Vec<Address>), TreeError> {
+fn walk(
+    objects: &impl Objects,
+    have: &[Address],
+    want: &Address,
+) -> Result<(Vec<Address>, Vec<Address>), TreeError> {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     let (mut wanted, mut held) = (Levels::new(), Levels::new());
     if have.contains(want) {
@@ -131,7 +182,12 @@ fn walk(objects: &impl Objects, have: &[Address], want: &Address) -> Result<(Vec
     }
     match load(objects, want)? {
         None => missing.push(*want),
-        Some(bytes) => drop(wanted.entry(height(want, &bytes)?).or_default().insert(*want)),
+        Some(bytes) => drop(
+            wanted
+                .entry(height(want, &bytes)?)
+                .or_default()
+                .insert(*want),
+        ),
     }
     while let Some(level) = wanted.keys().next_back().copied() {
         while let Some(higher) = held.keys().next_back().copied().filter(|h| *h > level) {
@@ -144,7 +200,10 @@ fn walk(objects: &impl Objects, have: &[Address], want: &Address) -> Result<(Vec
             match load(objects, address)? {
                 None => missing.push(*address),
                 Some(bytes) => {
-                    wanted.entry(level.saturating_sub(1)).or_default().extend(refs(address, &bytes, level)?);
+                    wanted
+                        .entry(level.saturating_sub(1))
+                        .or_default()
+                        .extend(refs(address, &bytes, level)?);
                     found.push(*address);
                 }
             }
@@ -156,10 +215,17 @@ fn walk(objects: &impl Objects, have: &[Address], want: &Address) -> Result<(Vec
 }
 
 /// Notes the refs of held objects at `level` one level below. What is not here has nothing to subtract.
-fn descend<'a>(objects: &impl Objects, level: u8, from: impl Iterator<Item = &'a Address>, held: &mut Levels) -> Result<(), TreeError> {
+fn descend<'a>(
+    objects: &impl Objects,
+    level: u8,
+    from: impl Iterator<Item = &'a Address>,
+    held: &mut Levels,
+) -> Result<(), TreeError> {
     for address in from {
         if let Some(bytes) = load(objects, address)? {
-            held.entry(level.saturating_sub(1)).or_default().extend(refs(address, &bytes, level)?);
+            held.entry(level.saturating_sub(1))
+                .or_default()
+                .extend(refs(address, &bytes, level)?);
         }
     }
     held.retain(|_, addresses| !addresses.is_empty());
@@ -183,10 +249,20 @@ fn refs(address: &Address, bytes: &[u8], level: u8) -> Result<Vec<Address>, Tree
         Kind::Blob => level <= VALUE && header.refs.is_empty(),
         Kind::Note => false,
     };
-    if fits { Ok(header.refs) } else { Err(TreeError::Malformed("an object of another level than its parent says")) }
+    if fits {
+        Ok(header.refs)
+    } else {
+        Err(TreeError::Malformed(
+            "an object of another level than its parent says",
+        ))
+    }
 }
 
 fn height(address: &Address, bytes: &[u8]) -> Result<u8, TreeError> {
     let header = seal::header(bytes).map_err(|e| TreeError::Seal(*address, e))?;
-    if header.kind == Kind::Page { Ok(header.level + LEAF) } else { Err(TreeError::Malformed("a root that is not a page")) }
+    if header.kind == Kind::Page {
+        Ok(header.level + LEAF)
+    } else {
+        Err(TreeError::Malformed("a root that is not a page"))
+    }
 }

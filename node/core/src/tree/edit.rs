@@ -3,7 +3,9 @@
 //! It goes level by level. On each, an edit lands in one old page; from there on entries are cut into pages anew until a cut meets the end of an old page, behind which
 //! nothing can differ. What was cut becomes the edits of the level above.
 
-use super::page::{Content, Entry, Expected, MAX_ENTRIES, MAX_INLINE, MAX_VARIANTS, Page, Value, Variant};
+use super::page::{
+    Content, Entry, Expected, MAX_ENTRIES, MAX_INLINE, MAX_VARIANTS, Page, Value, Variant,
+};
 use super::{Found, Keyring, Objects, Tree, TreeError, closes};
 use crate::epoch::ShapeKey;
 use crate::ids::{Address, Tag};
@@ -63,23 +65,47 @@ impl<O: Objects, K: Keyring> Tree<'_, O, K> {
     ///
     /// # Errors
     /// When a path or value is out of bounds (then nothing was done), or a page on the way cannot be read.
-    pub fn edit(&self, edits: Vec<Edit>, tag: Tag, shape: &ShapeKey, keys: &ObjectKeys) -> Result<Edited, TreeError> {
-        let mut sealing = Sealing { objects: BTreeMap::new(), keys, shape, vault: &self.vault };
+    pub fn edit(
+        &self,
+        edits: Vec<Edit>,
+        tag: Tag,
+        shape: &ShapeKey,
+        keys: &ObjectKeys,
+    ) -> Result<Edited, TreeError> {
+        let mut sealing = Sealing {
+            objects: BTreeMap::new(),
+            keys,
+            shape,
+            vault: &self.vault,
+        };
         let mut level_edits = self.leaf_edits(edits, tag, &mut sealing)?;
         let changed: Vec<String> = level_edits.keys().cloned().collect();
         if changed.is_empty() {
-            return Ok(Edited { root: self.root(), objects: Vec::new(), changed });
+            return Ok(Edited {
+                root: self.root(),
+                objects: Vec::new(),
+                changed,
+            });
         }
         let height = self.page_at_root()?.level;
         for level in 0..=height {
             level_edits = self.rewrite(level, level_edits, &mut sealing)?;
         }
         let root = self.top(height, level_edits, &mut sealing)?;
-        Ok(Edited { root, objects: sealing.reachable(root), changed })
+        Ok(Edited {
+            root,
+            objects: sealing.reachable(root),
+            changed,
+        })
     }
 
     /// The last write of each path, without those that change nothing.
-    fn leaf_edits(&self, edits: Vec<Edit>, tag: Tag, sealing: &mut Sealing<'_>) -> Result<Edits, TreeError> {
+    fn leaf_edits(
+        &self,
+        edits: Vec<Edit>,
+        tag: Tag,
+        sealing: &mut Sealing<'_>,
+    ) -> Result<Edits, TreeError> {
         let mut last = BTreeMap::new();
         for edit in edits {
             match edit {
@@ -94,10 +120,20 @@ impl<O: Objects, K: Keyring> Tree<'_, O, K> {
                 Edit::Keep { path, mut variants } => {
                     path::check_key(&path)?;
                     variants.sort_by_key(|v| v.tag);
-                    if variants.len() > MAX_VARIANTS || !variants.is_sorted_by(|a, b| a.tag < b.tag) {
-                        return Err(TreeError::Malformed("values that cannot stand side by side"));
+                    if variants.len() > MAX_VARIANTS || !variants.is_sorted_by(|a, b| a.tag < b.tag)
+                    {
+                        return Err(TreeError::Malformed(
+                            "values that cannot stand side by side",
+                        ));
                     }
-                    last.insert(path, if variants.is_empty() { Write::Nothing } else { Write::Variants(variants) });
+                    last.insert(
+                        path,
+                        if variants.is_empty() {
+                            Write::Nothing
+                        } else {
+                            Write::Variants(variants)
+                        },
+                    );
                 }
             }
         }
@@ -109,13 +145,25 @@ impl<O: Objects, K: Keyring> Tree<'_, O, K> {
                 Write::Nothing => drop(out.insert(path, None)),
                 Write::Variants(new) => {
                     if old.len() != new.len() || !old.iter().zip(&new).all(|(a, b)| a.same(b)) {
-                        out.insert(path.clone(), Some(Entry { key: path, value: Value::Variants(new) }));
+                        out.insert(
+                            path.clone(),
+                            Some(Entry {
+                                key: path,
+                                value: Value::Variants(new),
+                            }),
+                        );
                     }
                 }
                 Write::Value(mode, value) => {
                     if !self.holds(&old, mode, &value)? {
                         let variant = sealing.value(tag, mode, value)?;
-                        out.insert(path.clone(), Some(Entry { key: path, value: Value::Variants(vec![variant]) }));
+                        out.insert(
+                            path.clone(),
+                            Some(Entry {
+                                key: path,
+                                value: Value::Variants(vec![variant]),
+                            }),
+                        );
                     }
                 }
             }
@@ -125,7 +173,10 @@ impl<O: Objects, K: Keyring> Tree<'_, O, K> {
 
     fn holds(&self, old: &[Variant], mode: u32, value: &[u8]) -> Result<bool, TreeError> {
         let [only] = old else { return Ok(false) };
-        Ok(only.mode == mode && only.size == value.len() as u64 && !matches!(only.content, Content::List(_)) && self.read(only)?.as_slice() == value)
+        Ok(only.mode == mode
+            && only.size == value.len() as u64
+            && !matches!(only.content, Content::List(_))
+            && self.read(only)?.as_slice() == value)
     }
 
     fn page_at_root(&self) -> Result<Page, TreeError> {
@@ -133,17 +184,30 @@ impl<O: Objects, K: Keyring> Tree<'_, O, K> {
     }
 
     /// Cuts the pages of one level anew around `edits`, and gives the edits of the level above: pages that are no more by their last key, and pages that are new.
-    fn rewrite(&self, level: u8, mut edits: Edits, sealing: &mut Sealing<'_>) -> Result<Edits, TreeError> {
+    fn rewrite(
+        &self,
+        level: u8,
+        mut edits: Edits,
+        sealing: &mut Sealing<'_>,
+    ) -> Result<Edits, TreeError> {
         let mut above = Edits::new();
         while let Some(first) = edits.keys().next().cloned() {
-            let mut run = Run { level, cut: Vec::new(), old: BTreeMap::new() };
+            let mut run = Run {
+                level,
+                cut: Vec::new(),
+                old: BTreeMap::new(),
+            };
             let mut found = self.page_at(level, Bound::Included(&first))?;
             while let Some(old) = found {
                 let last = old.page.last_key().unwrap_or_default().to_owned();
                 let is_last = old.is_last;
                 run.feed(old, &mut edits, sealing, &mut above)?;
                 // Behind a cut that meets the end of an old page nothing differs until the next edit.
-                found = if run.cut.is_empty() || is_last { None } else { self.page_at(level, Bound::Excluded(&last))? };
+                found = if run.cut.is_empty() || is_last {
+                    None
+                } else {
+                    self.page_at(level, Bound::Excluded(&last))?
+                };
             }
             run.close(sealing, &mut above)?;
         }
@@ -151,20 +215,39 @@ impl<O: Objects, K: Keyring> Tree<'_, O, K> {
     }
 
     /// From the pages of the old root's level (all of them are in `edits`) up to the new root.
-    fn top(&self, mut level: u8, edits: Edits, sealing: &mut Sealing<'_>) -> Result<Address, TreeError> {
+    fn top(
+        &self,
+        mut level: u8,
+        edits: Edits,
+        sealing: &mut Sealing<'_>,
+    ) -> Result<Address, TreeError> {
         let mut entries: Vec<Entry> = edits.into_values().flatten().collect();
         while entries.len() > 1 {
-            level = level.checked_add(1).filter(|l| *l <= seal::MAX_LEVEL).ok_or(TreeError::Malformed("a tree that is too high"))?;
+            level = level
+                .checked_add(1)
+                .filter(|l| *l <= seal::MAX_LEVEL)
+                .ok_or(TreeError::Malformed("a tree that is too high"))?;
             let mut above = Edits::new();
-            let mut run = Run { level, cut: Vec::new(), old: BTreeMap::new() };
+            let mut run = Run {
+                level,
+                cut: Vec::new(),
+                old: BTreeMap::new(),
+            };
             for entry in entries {
                 run.push(entry, sealing, &mut above)?;
             }
             run.close(sealing, &mut above)?;
             entries = above.into_values().flatten().collect();
         }
-        let Some(Entry { value: Value::Child(mut root), .. }) = entries.pop() else {
-            return sealing.page(&Page { level: 0, entries: Vec::new() });
+        let Some(Entry {
+            value: Value::Child(mut root),
+            ..
+        }) = entries.pop()
+        else {
+            return sealing.page(&Page {
+                level: 0,
+                entries: Vec::new(),
+            });
         };
         // The root is the lowest level that has one page.
         loop {
@@ -173,7 +256,12 @@ impl<O: Objects, K: Keyring> Tree<'_, O, K> {
                 None => self.page(&root, &Expected::ROOT)?,
             };
             match page.entries.as_slice() {
-                [Entry { value: Value::Child(only), .. }] => root = *only,
+                [
+                    Entry {
+                        value: Value::Child(only),
+                        ..
+                    },
+                ] => root = *only,
                 _ => return Ok(root),
             }
         }
@@ -191,9 +279,23 @@ struct Run {
 
 impl Run {
     /// Feeds the entries of an old page, with the edits that fall into it.
-    fn feed(&mut self, old: Found, edits: &mut Edits, sealing: &mut Sealing<'_>, above: &mut Edits) -> Result<(), TreeError> {
-        let Found { address, page: old, is_last } = old;
-        let bound = if is_last { None } else { old.last_key().map(str::to_owned) };
+    fn feed(
+        &mut self,
+        old: Found,
+        edits: &mut Edits,
+        sealing: &mut Sealing<'_>,
+        above: &mut Edits,
+    ) -> Result<(), TreeError> {
+        let Found {
+            address,
+            page: old,
+            is_last,
+        } = old;
+        let bound = if is_last {
+            None
+        } else {
+            old.last_key().map(str::to_owned)
+        };
         let later = match &bound {
             Some(last) => {
                 let mut later = edits.split_off(last.as_str());
@@ -207,7 +309,10 @@ impl Run {
         let mut here = std::mem::replace(edits, later).into_iter().peekable();
         if let Some(last) = old.last_key() {
             above.entry(last.to_owned()).or_insert(None);
-            self.old.insert(last.to_owned(), (address, old.entries.iter().map(Entry::duplicate).collect()));
+            self.old.insert(
+                last.to_owned(),
+                (address, old.entries.iter().map(Entry::duplicate).collect()),
+            );
         }
         for entry in old.entries {
             while let Some((_, edit)) = here.next_if(|(key, _)| *key < entry.key) {
@@ -227,22 +332,44 @@ impl Run {
         Ok(())
     }
 
-    fn push(&mut self, entry: Entry, sealing: &mut Sealing<'_>, above: &mut Edits) -> Result<(), TreeError> {
+    fn push(
+        &mut self,
+        entry: Entry,
+        sealing: &mut Sealing<'_>,
+        above: &mut Edits,
+    ) -> Result<(), TreeError> {
         let ends = closes(sealing.shape, self.level, &entry.key);
         self.cut.push(entry);
-        if ends || self.cut.len() == MAX_ENTRIES { self.close(sealing, above) } else { Ok(()) }
+        if ends || self.cut.len() == MAX_ENTRIES {
+            self.close(sealing, above)
+        } else {
+            Ok(())
+        }
     }
 
     /// Ends the page that is being cut.
     fn close(&mut self, sealing: &mut Sealing<'_>, above: &mut Edits) -> Result<(), TreeError> {
-        let Some(last) = self.cut.last().map(|e| e.key.clone()) else { return Ok(()) };
-        let page = Page { level: self.level, entries: std::mem::take(&mut self.cut) };
-        let unchanged = self.old.get(&last).filter(|(_, old)| old.len() == page.entries.len() && old.iter().zip(&page.entries).all(|(a, b)| a.same(b)));
+        let Some(last) = self.cut.last().map(|e| e.key.clone()) else {
+            return Ok(());
+        };
+        let page = Page {
+            level: self.level,
+            entries: std::mem::take(&mut self.cut),
+        };
+        let unchanged = self.old.get(&last).filter(|(_, old)| {
+            old.len() == page.entries.len() && old.iter().zip(&page.entries).all(|(a, b)| a.same(b))
+        });
         let address = match unchanged {
             Some((address, _)) => *address,
             None => sealing.page(&page)?,
         };
-        above.insert(last.clone(), Some(Entry { key: last, value: Value::Child(address) }));
+        above.insert(
+            last.clone(),
+            Some(Entry {
+                key: last,
+                value: Value::Child(address),
+            }),
+        );
         Ok(())
     }
 }
@@ -256,16 +383,27 @@ struct Sealing<'k> {
 }
 
 impl Sealing<'_> {
-    fn value(&mut self, tag: Tag, mode: u32, value: Zeroizing<Vec<u8>>) -> Result<Variant, TreeError> {
+    fn value(
+        &mut self,
+        tag: Tag,
+        mode: u32,
+        value: Zeroizing<Vec<u8>>,
+    ) -> Result<Variant, TreeError> {
         let size = value.len() as u64;
         let content = if value.len() <= MAX_INLINE {
             Content::Inline(value)
         } else {
-            let (address, object) = seal::seal(self.keys, self.vault, Kind::Blob, 0, &[], &value).map_err(|_| TreeError::TooLarge(value.len()))?;
+            let (address, object) = seal::seal(self.keys, self.vault, Kind::Blob, 0, &[], &value)
+                .map_err(|_| TreeError::TooLarge(value.len()))?;
             self.objects.insert(address, object);
             Content::Blob(address)
         };
-        Ok(Variant { tag, mode, size, content })
+        Ok(Variant {
+            tag,
+            mode,
+            size,
+            content,
+        })
     }
 
     fn page(&mut self, page: &Page) -> Result<Address, TreeError> {
@@ -277,7 +415,8 @@ impl Sealing<'_> {
     /// A page that was sealed here.
     fn open(&self, address: &Address) -> Option<Result<Page, TreeError>> {
         let bytes = self.objects.get(address)?;
-        let opened = seal::open(self.keys, self.vault, bytes).map_err(|e| TreeError::Seal(*address, e));
+        let opened =
+            seal::open(self.keys, self.vault, bytes).map_err(|e| TreeError::Seal(*address, e));
         Some(opened.and_then(|(header, body)| Page::read(&header, &body, &Expected::ROOT)))
     }
 

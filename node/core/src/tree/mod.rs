@@ -80,7 +80,12 @@ pub struct Tree<'a, O, K> {
 impl<'a, O: Objects, K: Keyring> Tree<'a, O, K> {
     /// The tree with this root.
     pub fn new(objects: &'a O, keyring: &'a K, vault: VaultId, root: Address) -> Self {
-        Tree { objects, keyring, vault, root }
+        Tree {
+            objects,
+            keyring,
+            vault,
+            root,
+        }
     }
 
     /// The root.
@@ -93,12 +98,16 @@ impl<'a, O: Objects, K: Keyring> Tree<'a, O, K> {
     /// # Errors
     /// When a page on the way is missing, damaged, sealed with an unknown key or malformed.
     pub fn get(&self, path: &str) -> Result<Vec<Variant>, TreeError> {
-        let Some(Found { page: mut leaf, .. }) = self.page_at(0, Bound::Included(path))? else { return Ok(Vec::new()) };
+        let Some(Found { page: mut leaf, .. }) = self.page_at(0, Bound::Included(path))? else {
+            return Ok(Vec::new());
+        };
         let found = leaf.entries.binary_search_by(|e| e.key.as_str().cmp(path));
-        Ok(found.ok().map_or_else(Vec::new, |at| match leaf.entries.swap_remove(at).value {
-            Value::Variants(variants) => variants,
-            Value::Child(_) => Vec::new(),
-        }))
+        Ok(found
+            .ok()
+            .map_or_else(Vec::new, |at| match leaf.entries.swap_remove(at).value {
+                Value::Variants(variants) => variants,
+                Value::Child(_) => Vec::new(),
+            }))
     }
 
     /// The bytes of a value.
@@ -112,8 +121,13 @@ impl<'a, O: Objects, K: Keyring> Tree<'a, O, K> {
             Content::List(_) => Err(TreeError::List),
             Content::Blob(address) => {
                 let (header, bytes) = self.open(address)?;
-                if header.kind != Kind::Blob || !header.refs.is_empty() || bytes.len() as u64 != variant.size {
-                    return Err(TreeError::Malformed("a value that is not what its entry says"));
+                if header.kind != Kind::Blob
+                    || !header.refs.is_empty()
+                    || bytes.len() as u64 != variant.size
+                {
+                    return Err(TreeError::Malformed(
+                        "a value that is not what its entry says",
+                    ));
                 }
                 Ok(bytes)
             }
@@ -131,12 +145,19 @@ impl<'a, O: Objects, K: Keyring> Tree<'a, O, K> {
         Ok(out)
     }
 
-    fn collect(&self, page: Page, prefix: &str, out: &mut Vec<(String, Vec<Variant>)>) -> Result<(), TreeError> {
+    fn collect(
+        &self,
+        page: Page,
+        prefix: &str,
+        out: &mut Vec<(String, Vec<Variant>)>,
+    ) -> Result<(), TreeError> {
         let level = page.level;
         let mut above: Option<String> = None;
         for entry in page.entries {
             // A subtree ends before the prefix when its last key does, and begins behind it when the one before it ends behind it.
-            let past = above.as_deref().is_some_and(|a| a > prefix && !a.starts_with(prefix));
+            let past = above
+                .as_deref()
+                .is_some_and(|a| a > prefix && !a.starts_with(prefix));
             if past {
                 break;
             }
@@ -145,10 +166,16 @@ impl<'a, O: Objects, K: Keyring> Tree<'a, O, K> {
                 continue;
             }
             match entry.value {
-                Value::Variants(variants) if entry.key.starts_with(prefix) => out.push((entry.key.clone(), variants)),
+                Value::Variants(variants) if entry.key.starts_with(prefix) => {
+                    out.push((entry.key.clone(), variants))
+                }
                 Value::Variants(_) => {}
                 Value::Child(child) => {
-                    let expected = Expected { level: level.checked_sub(1), above: above.as_deref(), last: Some(&entry.key) };
+                    let expected = Expected {
+                        level: level.checked_sub(1),
+                        above: above.as_deref(),
+                        last: Some(&entry.key),
+                    };
                     self.collect(self.page(&child, &expected)?, prefix, out)?;
                 }
             }
@@ -159,7 +186,11 @@ impl<'a, O: Objects, K: Keyring> Tree<'a, O, K> {
 
     /// The page of `level` that holds the first key at or behind `from`. With `Included` a key behind all others belongs to the last page; with `Excluded` it belongs to none.
     fn page_at(&self, level: u8, from: Bound<&str>) -> Result<Option<Found>, TreeError> {
-        let mut found = Found { address: self.root, page: self.page(&self.root, &Expected::ROOT)?, is_last: true };
+        let mut found = Found {
+            address: self.root,
+            page: self.page(&self.root, &Expected::ROOT)?,
+            is_last: true,
+        };
         if found.page.level < level {
             return Err(TreeError::Malformed("a level above the root"));
         }
@@ -176,13 +207,23 @@ impl<'a, O: Objects, K: Keyring> Tree<'a, O, K> {
                 Bound::Excluded(_) => return Ok(None),
                 _ => entries.len() - 1,
             };
-            let Value::Child(child) = entries[at].value else { return Err(TreeError::Malformed("a value in an inner page")) };
+            let Value::Child(child) = entries[at].value else {
+                return Err(TreeError::Malformed("a value in an inner page"));
+            };
             if at > 0 {
                 above = Some(entries[at - 1].key.clone());
             }
-            let expected = Expected { level: Some(found.page.level - 1), above: above.as_deref(), last: Some(&entries[at].key) };
+            let expected = Expected {
+                level: Some(found.page.level - 1),
+                above: above.as_deref(),
+                last: Some(&entries[at].key),
+            };
             let is_last = found.is_last && at + 1 == entries.len();
-            found = Found { address: child, page: self.page(&child, &expected)?, is_last };
+            found = Found {
+                address: child,
+                page: self.page(&child, &expected)?,
+                is_last,
+            };
         }
         let behind = matches!(from, Bound::Excluded(key) if found.page.last_key().is_none_or(|last| last <= key));
         Ok((!behind).then_some(found))
@@ -195,7 +236,9 @@ impl<'a, O: Objects, K: Keyring> Tree<'a, O, K> {
 
     fn open(&self, address: &Address) -> Result<(seal::Header, Zeroizing<Vec<u8>>), TreeError> {
         let bytes = fetch(self.objects, address)?;
-        let epoch = seal::header(&bytes).map_err(|e| TreeError::Seal(*address, e))?.epoch;
+        let epoch = seal::header(&bytes)
+            .map_err(|e| TreeError::Seal(*address, e))?
+            .epoch;
         let keys = self.keyring.keys(&epoch).ok_or(TreeError::NoKey(epoch))?;
         seal::open(keys, &self.vault, &bytes).map_err(|e| TreeError::Seal(*address, e))
     }
@@ -214,13 +257,24 @@ struct Found {
 /// # Errors
 /// Never in practice: an empty page can always be sealed.
 pub fn empty(keys: &ObjectKeys, vault: &VaultId) -> Result<(Address, Vec<u8>), TreeError> {
-    Page { level: 0, entries: Vec::new() }.seal(keys, vault)
+    Page {
+        level: 0,
+        entries: Vec::new(),
+    }
+    .seal(keys, vault)
 }
 
 /// The bytes at an address, checked to be those.
 fn fetch(objects: &impl Objects, address: &Address) -> Result<Vec<u8>, TreeError> {
-    let bytes = objects.object(address).map_err(|e| TreeError::Store(*address, e))?.ok_or(TreeError::Missing(*address))?;
-    if seal::address(&bytes) == *address { Ok(bytes) } else { Err(TreeError::Damaged(*address)) }
+    let bytes = objects
+        .object(address)
+        .map_err(|e| TreeError::Store(*address, e))?
+        .ok_or(TreeError::Missing(*address))?;
+    if seal::address(&bytes) == *address {
+        Ok(bytes)
+    } else {
+        Err(TreeError::Damaged(*address))
+    }
 }
 
 /// True when an entry with this key ends its page at `level`, whatever else is in it.

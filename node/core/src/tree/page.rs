@@ -79,7 +79,12 @@ impl Variant {
             Content::List(a) => Content::List(*a),
             Content::Directory => Content::Directory,
         };
-        Variant { tag: self.tag, mode: self.mode, size: self.size, content }
+        Variant {
+            tag: self.tag,
+            mode: self.mode,
+            size: self.size,
+            content,
+        }
     }
 }
 
@@ -102,12 +107,17 @@ impl Entry {
             Value::Variants(v) => Value::Variants(v.iter().map(Variant::duplicate).collect()),
             Value::Child(a) => Value::Child(*a),
         };
-        Entry { key: self.key.clone(), value }
+        Entry {
+            key: self.key.clone(),
+            value,
+        }
     }
 
     pub fn same(&self, other: &Entry) -> bool {
         let value = match (&self.value, &other.value) {
-            (Value::Variants(a), Value::Variants(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b)),
+            (Value::Variants(a), Value::Variants(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
+            }
             (Value::Child(a), Value::Child(b)) => a == b,
             _ => false,
         };
@@ -117,7 +127,11 @@ impl Entry {
 
 impl Expected<'_> {
     /// Nothing is known of a root.
-    pub const ROOT: Expected<'static> = Expected { level: None, above: None, last: None };
+    pub const ROOT: Expected<'static> = Expected {
+        level: None,
+        above: None,
+        last: None,
+    };
 }
 
 /// A page in memory.
@@ -147,7 +161,8 @@ impl Page {
         if header.kind != Kind::Page || expected.level.is_some_and(|l| l != header.level) {
             return malformed("a page of another level than its parent says");
         }
-        let stored: Body = enc::decode(body).map_err(|_| TreeError::Malformed("a page that is not canonical CBOR"))?;
+        let stored: Body = enc::decode(body)
+            .map_err(|_| TreeError::Malformed("a page that is not canonical CBOR"))?;
         let entries = stored.resolve(header)?;
         if entries.is_empty() && (expected.level.is_some() || header.level != 0) {
             return malformed("an empty page");
@@ -155,19 +170,38 @@ impl Page {
         if !entries.is_sorted_by(|a, b| a.key < b.key) {
             return malformed("keys out of order");
         }
-        let page = Page { level: header.level, entries };
-        let above = page.entries.first().zip(expected.above).is_none_or(|(e, above)| e.key.as_str() > above);
-        if !above || expected.last.is_some_and(|last| page.last_key() != Some(last)) {
+        let page = Page {
+            level: header.level,
+            entries,
+        };
+        let above = page
+            .entries
+            .first()
+            .zip(expected.above)
+            .is_none_or(|(e, above)| e.key.as_str() > above);
+        if !above
+            || expected
+                .last
+                .is_some_and(|last| page.last_key() != Some(last))
+        {
             return malformed("keys outside the bounds that the parent gives");
         }
         Ok(page)
     }
 
     /// Seals the page.
-    pub fn seal(&self, keys: &ObjectKeys, vault: &crate::ids::VaultId) -> Result<(Address, Vec<u8>), TreeError> {
+    pub fn seal(
+        &self,
+        keys: &ObjectKeys,
+        vault: &crate::ids::VaultId,
+    ) -> Result<(Address, Vec<u8>), TreeError> {
         let refs: Vec<Address> = self.refs().into_iter().collect();
-        let body = Zeroizing::new(enc::encode(&Writing { page: self, refs: &refs }));
-        seal::seal(keys, vault, Kind::Page, self.level, &refs, &body).map_err(|_| TreeError::PageTooLarge)
+        let body = Zeroizing::new(enc::encode(&Writing {
+            page: self,
+            refs: &refs,
+        }));
+        seal::seal(keys, vault, Kind::Page, self.level, &refs, &body)
+            .map_err(|_| TreeError::PageTooLarge)
     }
 
     fn refs(&self) -> BTreeSet<Address> {
@@ -213,36 +247,76 @@ impl Body {
         let mut used = BTreeSet::new();
         let mut take = |index: u16| {
             used.insert(index);
-            refs.get(usize::from(index)).copied().ok_or(TreeError::Malformed("a ref that is not there"))
+            refs.get(usize::from(index))
+                .copied()
+                .ok_or(TreeError::Malformed("a ref that is not there"))
         };
         let mut entries = Vec::with_capacity(self.leaf.len() + self.inner.len());
         for (key, index) in self.inner {
-            entries.push(Entry { key, value: Value::Child(take(index)?) });
+            entries.push(Entry {
+                key,
+                value: Value::Child(take(index)?),
+            });
         }
         for (key, stored) in self.leaf {
-            let variants: Vec<Variant> = stored.into_iter().map(|v| v.resolve(&key, &mut take)).collect::<Result<_, _>>()?;
+            let variants: Vec<Variant> = stored
+                .into_iter()
+                .map(|v| v.resolve(&key, &mut take))
+                .collect::<Result<_, _>>()?;
             if !variants.is_sorted_by(|a, b| a.tag < b.tag) || variants.is_empty() {
                 return Err(TreeError::Malformed("values out of order"));
             }
-            entries.push(Entry { key, value: Value::Variants(variants) });
+            entries.push(Entry {
+                key,
+                value: Value::Variants(variants),
+            });
         }
-        if used.len() == refs.len() { Ok(entries) } else { Err(TreeError::Malformed("a ref that nothing uses")) }
+        if used.len() == refs.len() {
+            Ok(entries)
+        } else {
+            Err(TreeError::Malformed("a ref that nothing uses"))
+        }
     }
 }
 
 impl StoredVariant {
-    fn resolve(self, key: &str, take: &mut impl FnMut(u16) -> Result<Address, TreeError>) -> Result<Variant, TreeError> {
+    fn resolve(
+        self,
+        key: &str,
+        take: &mut impl FnMut(u16) -> Result<Address, TreeError>,
+    ) -> Result<Variant, TreeError> {
         let content = match (self.kind, self.content) {
-            (FILE, Stored::Inline(bytes)) if bytes.len() <= MAX_INLINE && bytes.len() as u64 == self.size => Content::Inline(bytes),
-            (FILE, Stored::Ref(index)) if self.size > MAX_INLINE as u64 && self.size <= MAX_BLOB as u64 => Content::Blob(take(index)?),
-            (FILE, Stored::Ref(index)) if self.size > MAX_BLOB as u64 && self.size <= MAX_FILE => Content::List(take(index)?),
+            (FILE, Stored::Inline(bytes))
+                if bytes.len() <= MAX_INLINE && bytes.len() as u64 == self.size =>
+            {
+                Content::Inline(bytes)
+            }
+            (FILE, Stored::Ref(index))
+                if self.size > MAX_INLINE as u64 && self.size <= MAX_BLOB as u64 =>
+            {
+                Content::Blob(take(index)?)
+            }
+            (FILE, Stored::Ref(index)) if self.size > MAX_BLOB as u64 && self.size <= MAX_FILE => {
+                Content::List(take(index)?)
+            }
             (DIRECTORY, Stored::Null) if self.size == 0 => Content::Directory,
-            _ => return Err(TreeError::Malformed("a value whose kind, size and content do not fit")),
+            _ => {
+                return Err(TreeError::Malformed(
+                    "a value whose kind, size and content do not fit",
+                ));
+            }
         };
         if self.mode > 0o777 || matches!(content, Content::Directory) != key.ends_with('/') {
-            return Err(TreeError::Malformed("a value whose mode or path does not fit"));
+            return Err(TreeError::Malformed(
+                "a value whose mode or path does not fit",
+            ));
         }
-        Ok(Variant { tag: self.tag, mode: self.mode, size: self.size, content })
+        Ok(Variant {
+            tag: self.tag,
+            mode: self.mode,
+            size: self.size,
+            content,
+        })
     }
 }
 
@@ -253,7 +327,10 @@ impl<'b, C> Decode<'b, C> for Body {
             return Err(error("not a page body of version 1"));
         }
         let n = bounded(d, MAX_ENTRIES)?;
-        let mut body = Body { leaf: Vec::new(), inner: Vec::new() };
+        let mut body = Body {
+            leaf: Vec::new(),
+            inner: Vec::new(),
+        };
         for _ in 0..n {
             if d.array()? != Some(2) {
                 return Err(error("an entry has two parts"));
@@ -262,7 +339,12 @@ impl<'b, C> Decode<'b, C> for Body {
             path::check_key(&key).map_err(|_| error("a key that is no path"))?;
             if d.datatype()? == Type::Array {
                 let variants = bounded(d, MAX_VARIANTS)?;
-                body.leaf.push((key, (0..variants).map(|_| StoredVariant::decode(d, c)).collect::<Result<_, _>>()?));
+                body.leaf.push((
+                    key,
+                    (0..variants)
+                        .map(|_| StoredVariant::decode(d, c))
+                        .collect::<Result<_, _>>()?,
+                ));
             } else {
                 body.inner.push((key, d.u16()?));
             }
@@ -283,7 +365,13 @@ impl<'b, C> Decode<'b, C> for StoredVariant {
             Type::Null => d.null().map(|()| Stored::Null)?,
             _ => Stored::Ref(d.u16()?),
         };
-        Ok(StoredVariant { tag, kind, mode, size, content })
+        Ok(StoredVariant {
+            tag,
+            kind,
+            mode,
+            size,
+            content,
+        })
     }
 }
 
@@ -295,15 +383,25 @@ fn bounded(d: &mut Decoder<'_>, most: usize) -> Result<u64, minicbor::decode::Er
 }
 
 impl<C> Encode<C> for Body {
-    fn encode<W: Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.array(2)?.u8(1)?.array((self.leaf.len() + self.inner.len()) as u64)?;
+    fn encode<W: Write>(
+        &self,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.array(2)?
+            .u8(1)?
+            .array((self.leaf.len() + self.inner.len()) as u64)?;
         for (key, index) in &self.inner {
             e.array(2)?.str(key)?.u16(*index)?;
         }
         for (key, variants) in &self.leaf {
             e.array(2)?.str(key)?.array(variants.len() as u64)?;
             for v in variants {
-                e.array(5)?.bytes(v.tag.as_bytes())?.u8(v.kind)?.u32(v.mode)?.u64(v.size)?;
+                e.array(5)?
+                    .bytes(v.tag.as_bytes())?
+                    .u8(v.kind)?
+                    .u32(v.mode)?
+                    .u64(v.size)?;
                 match &v.content {
                     Stored::Inline(bytes) => e.bytes(bytes)?,
                     Stored::Ref(index) => e.u16(*index)?,
@@ -323,13 +421,21 @@ struct Writing<'a> {
 
 impl Writing<'_> {
     fn index<W: Write>(&self, address: &Address) -> Result<u16, minicbor::encode::Error<W::Error>> {
-        let found = self.refs.binary_search(address).ok().and_then(|i| u16::try_from(i).ok());
+        let found = self
+            .refs
+            .binary_search(address)
+            .ok()
+            .and_then(|i| u16::try_from(i).ok());
         found.ok_or_else(|| minicbor::encode::Error::message("a ref that is not among the page's"))
     }
 }
 
 impl<C> Encode<C> for Writing<'_> {
-    fn encode<W: Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), minicbor::encode::Error<W::Error>> {
+    fn encode<W: Write>(
+        &self,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
         e.array(2)?.u8(1)?.array(self.page.entries.len() as u64)?;
         for entry in &self.page.entries {
             e.array(2)?.str(&entry.key)?;
@@ -338,8 +444,16 @@ impl<C> Encode<C> for Writing<'_> {
                 Value::Variants(variants) => {
                     e.array(variants.len() as u64)?;
                     for v in variants {
-                        let kind = if matches!(v.content, Content::Directory) { DIRECTORY } else { FILE };
-                        e.array(5)?.bytes(v.tag.as_bytes())?.u8(kind)?.u32(v.mode)?.u64(v.size)?;
+                        let kind = if matches!(v.content, Content::Directory) {
+                            DIRECTORY
+                        } else {
+                            FILE
+                        };
+                        e.array(5)?
+                            .bytes(v.tag.as_bytes())?
+                            .u8(kind)?
+                            .u32(v.mode)?
+                            .u64(v.size)?;
                         match &v.content {
                             Content::Inline(bytes) => e.bytes(bytes)?,
                             Content::Blob(a) | Content::List(a) => e.u16(self.index::<W>(a)?)?,

@@ -15,7 +15,10 @@ struct Memory {
 }
 
 impl Objects for Memory {
-    fn object(&self, address: &Address) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
+    fn object(
+        &self,
+        address: &Address,
+    ) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
         *self.reads.borrow_mut() += 1;
         Ok(self.objects.borrow().get(address).cloned())
     }
@@ -30,7 +33,11 @@ impl Keyring for Ring {
 }
 
 fn keys(n: u8) -> ObjectKeys {
-    ObjectKeys::new(EpochId::from([n; 16]), Zeroizing::new([n; 32]), Zeroizing::new([n ^ 0x5a; 32]))
+    ObjectKeys::new(
+        EpochId::from([n; 16]),
+        Zeroizing::new([n; 32]),
+        Zeroizing::new([n ^ 0x5a; 32]),
+    )
 }
 
 fn shape() -> ShapeKey {
@@ -51,7 +58,12 @@ impl Vault {
         let (root, object) = empty(&keys(1), &VAULT.into()).unwrap();
         let memory = Memory::default();
         memory.objects.borrow_mut().insert(root, object);
-        Vault { memory, ring, root, commits: 0 }
+        Vault {
+            memory,
+            ring,
+            root,
+            commits: 0,
+        }
     }
 
     fn tree(&self) -> Tree<'_, Memory, Ring> {
@@ -61,8 +73,15 @@ impl Vault {
     /// One commit; gives how many pages it made.
     fn edit(&mut self, edits: Vec<Edit>, epoch: u8) -> usize {
         self.commits = self.commits.wrapping_add(1);
-        let edited = self.tree().edit(edits, Tag::from([7; 16]), &shape(), &keys(epoch)).unwrap();
-        let pages = edited.objects.iter().filter(|(_, o)| seal::header(o).unwrap().kind == Kind::Page).count();
+        let edited = self
+            .tree()
+            .edit(edits, Tag::from([7; 16]), &shape(), &keys(epoch))
+            .unwrap();
+        let pages = edited
+            .objects
+            .iter()
+            .filter(|(_, o)| seal::header(o).unwrap().kind == Kind::Page)
+            .count();
         self.memory.objects.borrow_mut().extend(edited.objects);
         self.root = edited.root;
         pages
@@ -70,14 +89,25 @@ impl Vault {
 
     fn map(&self) -> BTreeMap<String, Vec<u8>> {
         let tree = self.tree();
-        tree.range("").unwrap().into_iter().map(|(path, v)| (path, tree.read(&v[0]).unwrap().to_vec())).collect()
+        tree.range("")
+            .unwrap()
+            .into_iter()
+            .map(|(path, v)| (path, tree.read(&v[0]).unwrap().to_vec()))
+            .collect()
     }
 
     /// The pages as plain keys, whatever sealed them.
     fn shape_of(&self) -> Vec<(u8, Vec<String>)> {
-        fn walk(tree: &Tree<'_, Memory, Ring>, address: &Address, out: &mut Vec<(u8, Vec<String>)>) {
+        fn walk(
+            tree: &Tree<'_, Memory, Ring>,
+            address: &Address,
+            out: &mut Vec<(u8, Vec<String>)>,
+        ) {
             let page = tree.page(address, &Expected::ROOT).unwrap();
-            out.push((page.level, page.entries.iter().map(|e| e.key.clone()).collect()));
+            out.push((
+                page.level,
+                page.entries.iter().map(|e| e.key.clone()).collect(),
+            ));
             for e in &page.entries {
                 if let Value::Child(c) = e.value {
                     walk(tree, &c, out);
@@ -91,12 +121,19 @@ impl Vault {
 
     /// Every object below the root.
     fn closure(&self) -> BTreeSet<Address> {
-        difference(&self.memory, &[], &self.root).unwrap().into_iter().collect()
+        difference(&self.memory, &[], &self.root)
+            .unwrap()
+            .into_iter()
+            .collect()
     }
 }
 
 fn put(path: &str, value: &[u8]) -> Edit {
-    Edit::Put { path: path.into(), mode: 0o444, value: Zeroizing::new(value.to_vec()) }
+    Edit::Put {
+        path: path.into(),
+        mode: 0o444,
+        value: Zeroizing::new(value.to_vec()),
+    }
 }
 
 fn remove(path: &str) -> Edit {
@@ -109,7 +146,12 @@ fn number(n: usize) -> String {
 
 fn filled(n: usize) -> Vault {
     let mut v = Vault::new();
-    v.edit((0..n).map(|i| put(&number(i), format!("value {i}").as_bytes())).collect(), 1);
+    v.edit(
+        (0..n)
+            .map(|i| put(&number(i), format!("value {i}").as_bytes()))
+            .collect(),
+        1,
+    );
     v
 }
 
@@ -117,7 +159,10 @@ fn filled(n: usize) -> Vault {
 fn the_empty_tree_is_the_one_of_the_formats_reference() {
     let secret = crate::epoch::EpochSecret::new(Zeroizing::new([0x11; 32]));
     let (address, _) = empty(&secret.object_keys(), &VAULT.into()).unwrap();
-    assert_eq!(address.to_string(), "b0acf9d3cc6187b1df35efa65aed7b6b4b013aa77912aa7fba354712f3722658");
+    assert_eq!(
+        address.to_string(),
+        "b0acf9d3cc6187b1df35efa65aed7b6b4b013aa77912aa7fba354712f3722658"
+    );
 }
 
 #[test]
@@ -130,8 +175,14 @@ fn tree_edit_cost() {
         total += pages;
         worst = worst.max(pages);
     }
-    assert!(worst <= usize::from(height) + 3, "{worst} pages for one edit at height {height}");
-    assert!(total <= 200 * (usize::from(height) + 2), "{total} pages for 200 edits");
+    assert!(
+        worst <= usize::from(height) + 3,
+        "{worst} pages for one edit at height {height}"
+    );
+    assert!(
+        total <= 200 * (usize::from(height) + 2),
+        "{total} pages for 200 edits"
+    );
     let before = *v.memory.reads.borrow();
     v.edit(vec![put(&number(500), b"once more")], 1);
     let reads = *v.memory.reads.borrow() - before;
@@ -142,7 +193,11 @@ fn tree_edit_cost() {
 fn tree_adversarial_run_bounded() {
     // A member who knows the shape key inserts only keys that never close a page.
     let mut v = filled(500);
-    let never: Vec<String> = (0..).map(|i| format!("m/{i:07}")).filter(|k| shape().z(k.as_bytes()) < 3).take(3_000).collect();
+    let never: Vec<String> = (0..)
+        .map(|i| format!("m/{i:07}"))
+        .filter(|k| shape().z(k.as_bytes()) < 3)
+        .take(3_000)
+        .collect();
     v.edit(never.iter().map(|k| put(k, b"x")).collect(), 1);
     let first = format!("m/{:07}", 0).replace("0000000", "");
     let pages = v.edit(vec![put(&format!("{first}!"), b"in front")], 1);
@@ -153,26 +208,63 @@ fn tree_adversarial_run_bounded() {
 #[test]
 fn an_edit_that_changes_nothing_makes_nothing() {
     let v = filled(50);
-    let same = v.tree().edit(vec![put(&number(3), b"value 3"), remove("not there")], Tag::from([9; 16]), &shape(), &keys(2)).unwrap();
-    assert_eq!((same.root, same.objects.len(), same.changed.len()), (v.root, 0, 0));
+    let same = v
+        .tree()
+        .edit(
+            vec![put(&number(3), b"value 3"), remove("not there")],
+            Tag::from([9; 16]),
+            &shape(),
+            &keys(2),
+        )
+        .unwrap();
+    assert_eq!(
+        (same.root, same.objects.len(), same.changed.len()),
+        (v.root, 0, 0)
+    );
 }
 
 #[test]
 fn values_of_other_trees_stand_side_by_side_until_the_path_is_written() {
     let mut vault = Vault::new();
-    let variant = |n: u8| Variant { tag: Tag::from([n; 16]), mode: 0o444, size: 1, content: Content::Inline(Zeroizing::new(vec![n])) };
-    let keep = |list: &[u8]| Edit::Keep { path: "x".into(), variants: list.iter().map(|n| variant(*n)).collect() };
+    let variant = |n: u8| Variant {
+        tag: Tag::from([n; 16]),
+        mode: 0o444,
+        size: 1,
+        content: Content::Inline(Zeroizing::new(vec![n])),
+    };
+    let keep = |list: &[u8]| Edit::Keep {
+        path: "x".into(),
+        variants: list.iter().map(|n| variant(*n)).collect(),
+    };
     vault.edit(vec![keep(&[2, 1]), put("y", b"1")], 1);
-    let tags: Vec<Tag> = vault.tree().get("x").unwrap().iter().map(|v| v.tag).collect();
+    let tags: Vec<Tag> = vault
+        .tree()
+        .get("x")
+        .unwrap()
+        .iter()
+        .map(|v| v.tag)
+        .collect();
     assert_eq!(tags, [Tag::from([1; 16]), Tag::from([2; 16])], "by tag");
     let root = vault.root;
     vault.edit(vec![keep(&[1, 2])], 2);
     assert_eq!(vault.root, root, "the same values are no change");
-    for wrong in [keep(&[1, 1]), keep(&(0..=u8::try_from(MAX_VARIANTS).unwrap()).collect::<Vec<_>>())] {
-        assert!(matches!(vault.tree().edit(vec![wrong], Tag::from([7; 16]), &shape(), &keys(1)), Err(TreeError::Malformed(_))));
+    for wrong in [
+        keep(&[1, 1]),
+        keep(&(0..=u8::try_from(MAX_VARIANTS).unwrap()).collect::<Vec<_>>()),
+    ] {
+        assert!(matches!(
+            vault
+                .tree()
+                .edit(vec![wrong], Tag::from([7; 16]), &shape(), &keys(1)),
+            Err(TreeError::Malformed(_))
+        ));
     }
     vault.edit(vec![keep(&[1, 2]), put("x", b"settled")], 1);
-    assert_eq!(vault.tree().get("x").unwrap().len(), 1, "the last edit of a path counts");
+    assert_eq!(
+        vault.tree().get("x").unwrap().len(),
+        1,
+        "the last edit of a path counts"
+    );
     vault.edit(vec![keep(&[])], 1);
     assert!(vault.tree().get("x").unwrap().is_empty(), "none removes it");
 }
@@ -185,8 +277,24 @@ fn values_stand_inline_up_to_128_bytes_and_in_a_blob_up_to_64_kib() {
         assert_eq!(v.map()["a"].len(), size);
     }
     let tree = v.tree();
-    assert!(matches!(tree.edit(vec![put("a", &vec![0; 65_536])], Tag::from([1; 16]), &shape(), &keys(1)), Err(TreeError::TooLarge(65_536))));
-    assert!(matches!(tree.edit(vec![put("a/../b", b"")], Tag::from([1; 16]), &shape(), &keys(1)), Err(TreeError::Path(_))));
+    assert!(matches!(
+        tree.edit(
+            vec![put("a", &vec![0; 65_536])],
+            Tag::from([1; 16]),
+            &shape(),
+            &keys(1)
+        ),
+        Err(TreeError::TooLarge(65_536))
+    ));
+    assert!(matches!(
+        tree.edit(
+            vec![put("a/../b", b"")],
+            Tag::from([1; 16]),
+            &shape(),
+            &keys(1)
+        ),
+        Err(TreeError::Path(_))
+    ));
 }
 
 #[test]
@@ -214,7 +322,14 @@ fn value(n: u8) -> Vec<u8> {
 }
 
 fn edits(list: &[(u16, Option<u8>)]) -> Vec<Edit> {
-    list.iter().map(|(k, v)| v.map_or_else(|| remove(&number(usize::from(*k))), |v| put(&number(usize::from(*k)), &value(v)))).collect()
+    list.iter()
+        .map(|(k, v)| {
+            v.map_or_else(
+                || remove(&number(usize::from(*k))),
+                |v| put(&number(usize::from(*k)), &value(v)),
+            )
+        })
+        .collect()
 }
 
 proptest! {
