@@ -92,6 +92,7 @@ where
     }
 
     /// What is known now. Do not hold it across an await.
+    #[must_use]
     pub fn now(&self) -> watch::Ref<'_, State<K>> {
         self.state.borrow()
     }
@@ -161,7 +162,7 @@ where
                 Ok(Ended::Listed) => listed = true,
                 // A proxy that ends every watch at once must not make this spin.
                 Ok(Ended::Reopen) if started.elapsed() < BACKOFF_MIN => {
-                    tokio::time::sleep(BACKOFF_MIN).await
+                    tokio::time::sleep(BACKOFF_MIN).await;
                 }
                 Ok(Ended::Reopen) => {}
                 Ok(Ended::Relist) => listed = false,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 /// The loop turns at least every half minute; four missed turns are a hang.
-const STUCK: Duration = Duration::from_secs(120);
+const STUCK: Duration = Duration::from_mins(2);
 
 /// Why metrics and probes are not served.
 #[derive(Debug, thiserror::Error)]

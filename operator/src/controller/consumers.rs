@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// A stream that says nothing for this long is opened anew: that is how a connection that died without a word is found. It costs one table.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// A replica that cannot be reached for this long counts as silent; shorter is a restart or a moved connection.
 const GRACE: Duration = Duration::from_secs(10);
 /// First wait after a failure.
@@ -49,7 +49,7 @@ pub struct Tables {
     token_file: PathBuf,
     /// Seed of the key that the operator shows in TLS: a node remembers which key a pod's token came with.
     seed: [u8; 32],
-    tables: Arc<Shared>,
+    known: Arc<Shared>,
     followers: BTreeMap<String, (Replica, JoinHandle<()>)>,
 }
 
@@ -83,7 +83,7 @@ impl Tables {
         Tables {
             token_file,
             seed,
-            tables: Arc::default(),
+            known: Arc::default(),
             followers: BTreeMap::new(),
         }
     }
@@ -96,7 +96,7 @@ impl Tables {
             let keep = wanted.get(name) == Some(replica) && !task.is_finished();
             if !keep {
                 task.abort();
-                self.tables.put(name, None);
+                self.known.put(name, None);
             }
             keep
         });
@@ -106,7 +106,7 @@ impl Tables {
                     replica: replica.clone(),
                     token_file: self.token_file.clone(),
                     seed: self.seed,
-                    tables: self.tables.clone(),
+                    known: self.known.clone(),
                 };
                 self.followers
                     .insert(name, (replica, tokio::spawn(follower.run())));
@@ -116,14 +116,14 @@ impl Tables {
 
     /// Waits until a table changed.
     pub async fn changed(&self) {
-        self.tables.changed.notified().await;
+        self.known.changed.notified().await;
     }
 
     /// The replicas named, each with its table if it answers.
     #[must_use]
     pub fn views(&self, names: impl Iterator<Item = String>) -> Vec<NodeView> {
         let tables = self
-            .tables
+            .known
             .tables
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +140,7 @@ struct Follower {
     replica: Replica,
     token_file: PathBuf,
     seed: [u8; 32],
-    tables: Arc<Shared>,
+    known: Arc<Shared>,
 }
 
 impl Follower {
@@ -157,7 +157,7 @@ impl Follower {
             }
             if let Err(error) = ended {
                 if heard.elapsed() >= GRACE {
-                    self.tables.put(&self.replica.name, None);
+                    self.known.put(&self.replica.name, None);
                 }
                 if said != error.message {
                     tracing::warn!(
@@ -200,7 +200,7 @@ impl Follower {
         };
         while let Some(line) = lines.next().await? {
             if !line.is_empty() {
-                self.tables.put(&self.replica.name, Some(table(&line)?));
+                self.known.put(&self.replica.name, Some(table(&line)?));
             }
             *heard = Instant::now();
         }

@@ -32,7 +32,7 @@ pub fn of_vault(before: Option<&PolykeyVaultStatus>, after: &PolykeyVaultStatus)
             EventType::Normal,
             "VersionDelivered",
             "Deliver",
-            message("Delivered"),
+            &message("Delivered"),
         ));
     }
     let stuck = |c: Option<(Truth, &str)>| {
@@ -43,7 +43,7 @@ pub fn of_vault(before: Option<&PolykeyVaultStatus>, after: &PolykeyVaultStatus)
             EventType::Warning,
             "PodBehind",
             "Deliver",
-            message("Delivered"),
+            &message("Delivered"),
         ));
     }
     let status = |c: Option<(Truth, &str)>| c.map(|(status, _)| status);
@@ -54,7 +54,7 @@ pub fn of_vault(before: Option<&PolykeyVaultStatus>, after: &PolykeyVaultStatus)
             EventType::Warning,
             "AccessRevoked",
             "Authorize",
-            message("Authorized"),
+            &message("Authorized"),
         ));
     }
     events
@@ -65,11 +65,11 @@ pub fn of_vault(before: Option<&PolykeyVaultStatus>, after: &PolykeyVaultStatus)
 pub fn of_node(before: &PolykeyNodeStatus, after: &PolykeyNodeStatus) -> Option<Event> {
     (before.node_id != after.node_id && !before.node_id.is_empty()).then(|| {
         let note = format!("this replica lost its store: its node id was {} and is now {}. Share its vaults with the new id.", before.node_id, after.node_id);
-        event(EventType::Warning, "NodeIdentityChanged", "Start", note)
+        event(EventType::Warning, "NodeIdentityChanged", "Start", &note)
     })
 }
 
-fn event(type_: EventType, reason: &str, action: &str, note: String) -> Event {
+fn event(type_: EventType, reason: &str, action: &str, note: &str) -> Event {
     Event {
         type_,
         reason: reason.into(),

@@ -194,16 +194,14 @@ fn access<'a>(
             held: None,
         };
     }
-    match furthest_refusal(rules) {
-        Some((reason, rule)) => refused(reason, rule),
-        None => {
-            let message = "the nodes do not have this generation of the rule yet";
-            Access::stopped(
-                Answer::unknown(ROLLING, message),
-                Answer::unknown(ROLLING, message),
-            )
-        }
+    if let Some((reason, rule)) = furthest_refusal(rules) {
+        return refused(reason, rule);
     }
+    let message = "the nodes do not have this generation of the rule yet";
+    Access::stopped(
+        Answer::unknown(ROLLING, message),
+        Answer::unknown(ROLLING, message),
+    )
 }
 
 fn refused<'a>(reason: &'static str, rule: &'a RuleState) -> Access<'a> {

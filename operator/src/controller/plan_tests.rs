@@ -73,310 +73,78 @@ fn summary(status: &PolykeyVaultStatus) -> &str {
         .expect("pods")
 }
 
+/// What is done to the object, what the nodes say, and the conditions expected: Ready, Authorized, Available, Delivered, Reconciling, Stalled.
+type Case = (&'static str, Value, Vec<NodeView>, [&'static str; 6]);
+
+#[rustfmt::skip]
+fn cases_of_contents() -> Vec<Case> {
+    let gone = NodeView { name: "n1".into(), table: None };
+    let one = |rule: Value, pods: &[Value]| vec![node("n0", &[rule], pods)];
+    vec![
+        ("all pods current", json!({}), one(serves(1), &[pod("a", "written", Some(1), None), pod("b", "reloaded", Some(1), None)]),
+            ["True/AllPodsCurrent", "True/Granted", "True/Served", "True/AllPodsCurrent", "absent", "absent"]),
+        ("no pods", json!({}), one(serves(1), &[]),
+            ["True/NoPods", "True/Granted", "True/Served", "True/NoPods", "absent", "absent"]),
+        ("a pod lags", json!({}), one(serves(2), &[pod("a", "written", Some(2), None), pod("b", "written", Some(1), None)]),
+            ["False/Rolling", "True/Granted", "True/Served", "False/Rolling", "True/Rolling", "absent"]),
+        ("a pod is connecting", json!({}), one(serves(1), &[pod("a", "connecting", None, None)]),
+            ["False/Rolling", "True/Granted", "True/Served", "False/Rolling", "True/Rolling", "absent"]),
+        ("a pod is refused", json!({}), one(serves(1), &[pod("a", "written", Some(1), None), pod("b", "refused", None, Some("ServiceAccountNotListed"))]),
+            ["False/ServiceAccountNotListed", "True/Granted", "True/Served", "False/ServiceAccountNotListed", "absent", "absent"]),
+        ("a pod failed", json!({}), one(serves(1), &[pod("a", "failed", Some(1), Some("PathUnusable"))]),
+            ["False/PathUnusable", "True/Granted", "True/Served", "False/PathUnusable", "absent", "absent"]),
+        ("suspended", json!({"suspend": true}), one(refuses("Suspended"), &[]),
+            ["False/Suspended", "True/Granted", "False/Suspended", "True/NoPods", "absent", "absent"]),
+        ("the pin is missing", json!({}), one(refuses("PinMissing"), &[]),
+            ["False/PinMissing", "True/Granted", "False/PinMissing", "Unknown/PinMissing", "absent", "True/PinMissing"]),
+        ("the signer is not listed", json!({}), one(refuses("SignerNotListed"), &[]),
+            ["False/SignerNotListed", "True/Granted", "False/SignerNotListed", "Unknown/SignerNotListed", "absent", "True/SignerNotListed"]),
+        ("one of two replicas lacks it", json!({}), vec![node("n0", &[serves(1)], &[]), node("n1", &[refuses("NotGranted")], &[])],
+            ["True/NoPods", "True/Granted", "True/Served", "True/NoPods", "True/Rolling", "absent"]),
+        ("one of two replicas is silent", json!({}), vec![node("n0", &[serves(1)], &[]), gone],
+            ["True/NoPods", "True/Granted", "True/Served", "True/NoPods", "True/Rolling", "absent"]),
+    ]
+}
+
+#[rustfmt::skip]
+fn cases_of_access() -> Vec<Case> {
+    let gone = NodeView { name: "n0".into(), table: None };
+    let one = |rule: Value, pods: &[Value]| vec![node("n0", &[rule], pods)];
+    vec![
+        ("the vault is not shared", json!({}), one(refuses("NotGranted"), &[]),
+            ["False/NotGranted", "False/NotGranted", "False/NotGranted", "Unknown/NotGranted", "absent", "True/NotGranted"]),
+        ("the vault is not known and a pod waits", json!({}), one(refuses("VaultNotFound"), &[pod("a", "refused", None, Some("VaultNotFound"))]),
+            ["False/VaultNotFound", "False/VaultNotFound", "False/VaultNotFound", "False/VaultNotFound", "absent", "True/VaultNotFound"]),
+        ("the namespace is not admitted", json!({}), one(refuses("NamespaceNotAdmitted"), &[]),
+            ["False/NamespaceNotAdmitted", "False/NamespaceNotAdmitted", "False/NamespaceNotAdmitted", "Unknown/NamespaceNotAdmitted", "absent", "True/NamespaceNotAdmitted"]),
+        ("the caveat refuses", json!({}), one(refuses("CaveatRefused"), &[]),
+            ["False/CaveatRefused", "False/CaveatRefused", "False/CaveatRefused", "Unknown/CaveatRefused", "absent", "True/CaveatRefused"]),
+        ("no listed ServiceAccount", json!({}), one(refuses("ServiceAccountNotListed"), &[]),
+            ["False/ServiceAccountNotListed", "False/ServiceAccountNotListed", "False/ServiceAccountNotListed", "Unknown/ServiceAccountNotListed", "absent", "True/ServiceAccountNotListed"]),
+        ("an unbuilt field", json!({"maxAge": "1h"}), vec![node("n0", &[], &[])],
+            ["False/Unsupported", "Unknown/Unsupported", "False/Unsupported", "Unknown/Unsupported", "absent", "True/Unsupported"]),
+        ("no nodes", json!({}), vec![],
+            ["False/NoNodes", "Unknown/NoNodes", "False/NoNodes", "Unknown/NoNodes", "absent", "absent"]),
+        ("no node answers", json!({}), vec![gone],
+            ["Unknown/NoNodes", "Unknown/NoNodes", "Unknown/NoNodes", "Unknown/NoNodes", "absent", "absent"]),
+        ("the rule is not there yet", json!({}), vec![node("n0", &[], &[])],
+            ["Unknown/Rolling", "Unknown/Rolling", "Unknown/Rolling", "Unknown/Rolling", "True/Rolling", "absent"]),
+    ]
+}
+
 #[test]
 fn each_state_of_a_vault_has_its_conditions() {
-    let gone = NodeView {
-        name: "n0".into(),
-        table: None,
-    };
-    let cases: Vec<(&str, PolykeyVault, Vec<NodeView>, [&str; 6])> = vec![
-        //                                                   Ready, Authorized, Available, Delivered, Reconciling, Stalled
-        (
-            "all pods current",
-            object(&json!({})),
-            vec![node(
-                "n0",
-                &[serves(1)],
-                &[
-                    pod("a", "written", Some(1), None),
-                    pod("b", "reloaded", Some(1), None),
-                ],
-            )],
-            [
-                "True/AllPodsCurrent",
-                "True/Granted",
-                "True/Served",
-                "True/AllPodsCurrent",
-                "absent",
-                "absent",
-            ],
-        ),
-        (
-            "no pods",
-            object(&json!({})),
-            vec![node("n0", &[serves(1)], &[])],
-            [
-                "True/NoPods",
-                "True/Granted",
-                "True/Served",
-                "True/NoPods",
-                "absent",
-                "absent",
-            ],
-        ),
-        (
-            "a pod lags",
-            object(&json!({})),
-            vec![node(
-                "n0",
-                &[serves(2)],
-                &[
-                    pod("a", "written", Some(2), None),
-                    pod("b", "written", Some(1), None),
-                ],
-            )],
-            [
-                "False/Rolling",
-                "True/Granted",
-                "True/Served",
-                "False/Rolling",
-                "True/Rolling",
-                "absent",
-            ],
-        ),
-        (
-            "a pod is connecting",
-            object(&json!({})),
-            vec![node(
-                "n0",
-                &[serves(1)],
-                &[pod("a", "connecting", None, None)],
-            )],
-            [
-                "False/Rolling",
-                "True/Granted",
-                "True/Served",
-                "False/Rolling",
-                "True/Rolling",
-                "absent",
-            ],
-        ),
-        (
-            "a pod is refused",
-            object(&json!({})),
-            vec![node(
-                "n0",
-                &[serves(1)],
-                &[
-                    pod("a", "written", Some(1), None),
-                    pod("b", "refused", None, Some("ServiceAccountNotListed")),
-                ],
-            )],
-            [
-                "False/ServiceAccountNotListed",
-                "True/Granted",
-                "True/Served",
-                "False/ServiceAccountNotListed",
-                "absent",
-                "absent",
-            ],
-        ),
-        (
-            "a pod failed",
-            object(&json!({})),
-            vec![node(
-                "n0",
-                &[serves(1)],
-                &[pod("a", "failed", Some(1), Some("PathUnusable"))],
-            )],
-            [
-                "False/PathUnusable",
-                "True/Granted",
-                "True/Served",
-                "False/PathUnusable",
-                "absent",
-                "absent",
-            ],
-        ),
-        (
-            "the vault is not shared",
-            object(&json!({})),
-            vec![node("n0", &[refuses("NotGranted")], &[])],
-            [
-                "False/NotGranted",
-                "False/NotGranted",
-                "False/NotGranted",
-                "Unknown/NotGranted",
-                "absent",
-                "True/NotGranted",
-            ],
-        ),
-        (
-            "the vault is not shared and a pod waits",
-            object(&json!({})),
-            vec![node(
-                "n0",
-                &[refuses("VaultNotFound")],
-                &[pod("a", "refused", None, Some("VaultNotFound"))],
-            )],
-            [
-                "False/VaultNotFound",
-                "False/VaultNotFound",
-                "False/VaultNotFound",
-                "False/VaultNotFound",
-                "absent",
-                "True/VaultNotFound",
-            ],
-        ),
-        (
-            "the namespace is not admitted",
-            object(&json!({})),
-            vec![node("n0", &[refuses("NamespaceNotAdmitted")], &[])],
-            [
-                "False/NamespaceNotAdmitted",
-                "False/NamespaceNotAdmitted",
-                "False/NamespaceNotAdmitted",
-                "Unknown/NamespaceNotAdmitted",
-                "absent",
-                "True/NamespaceNotAdmitted",
-            ],
-        ),
-        (
-            "the caveat refuses",
-            object(&json!({})),
-            vec![node("n0", &[refuses("CaveatRefused")], &[])],
-            [
-                "False/CaveatRefused",
-                "False/CaveatRefused",
-                "False/CaveatRefused",
-                "Unknown/CaveatRefused",
-                "absent",
-                "True/CaveatRefused",
-            ],
-        ),
-        (
-            "the pin is missing",
-            object(&json!({})),
-            vec![node("n0", &[refuses("PinMissing")], &[])],
-            [
-                "False/PinMissing",
-                "True/Granted",
-                "False/PinMissing",
-                "Unknown/PinMissing",
-                "absent",
-                "True/PinMissing",
-            ],
-        ),
-        (
-            "the signer is not listed",
-            object(&json!({})),
-            vec![node("n0", &[refuses("SignerNotListed")], &[])],
-            [
-                "False/SignerNotListed",
-                "True/Granted",
-                "False/SignerNotListed",
-                "Unknown/SignerNotListed",
-                "absent",
-                "True/SignerNotListed",
-            ],
-        ),
-        (
-            "suspended",
-            object(&json!({"suspend": true})),
-            vec![node("n0", &[refuses("Suspended")], &[])],
-            [
-                "False/Suspended",
-                "True/Granted",
-                "False/Suspended",
-                "True/NoPods",
-                "absent",
-                "absent",
-            ],
-        ),
-        (
-            "an unbuilt field",
-            object(&json!({"maxAge": "1h"})),
-            vec![node("n0", &[], &[])],
-            [
-                "False/Unsupported",
-                "Unknown/Unsupported",
-                "False/Unsupported",
-                "Unknown/Unsupported",
-                "absent",
-                "True/Unsupported",
-            ],
-        ),
-        (
-            "no nodes",
-            object(&json!({})),
-            vec![],
-            [
-                "False/NoNodes",
-                "Unknown/NoNodes",
-                "False/NoNodes",
-                "Unknown/NoNodes",
-                "absent",
-                "absent",
-            ],
-        ),
-        (
-            "no node answers",
-            object(&json!({})),
-            vec![gone.clone()],
-            [
-                "Unknown/NoNodes",
-                "Unknown/NoNodes",
-                "Unknown/NoNodes",
-                "Unknown/NoNodes",
-                "absent",
-                "absent",
-            ],
-        ),
-        (
-            "the rule is not there yet",
-            object(&json!({})),
-            vec![node("n0", &[], &[])],
-            [
-                "Unknown/Rolling",
-                "Unknown/Rolling",
-                "Unknown/Rolling",
-                "Unknown/Rolling",
-                "True/Rolling",
-                "absent",
-            ],
-        ),
-        (
-            "one of two replicas lacks it",
-            object(&json!({})),
-            vec![
-                node("n0", &[serves(1)], &[]),
-                node("n1", &[refuses("NotGranted")], &[]),
-            ],
-            [
-                "True/NoPods",
-                "True/Granted",
-                "True/Served",
-                "True/NoPods",
-                "True/Rolling",
-                "absent",
-            ],
-        ),
-        (
-            "one of two replicas is silent",
-            object(&json!({})),
-            vec![node("n0", &[serves(1)], &[]), gone],
-            [
-                "True/NoPods",
-                "True/Granted",
-                "True/Served",
-                "True/NoPods",
-                "True/Rolling",
-                "absent",
-            ],
-        ),
-    ];
-    for (name, object, nodes, expected) in cases {
-        let status = planned(&object, &nodes);
-        let got = [
+    for (name, spec, nodes, expected) in cases_of_contents().into_iter().chain(cases_of_access()) {
+        let status = planned(&object(&spec), &nodes);
+        let types = [
             "Ready",
             "Authorized",
             "Available",
             "Delivered",
             "Reconciling",
             "Stalled",
-        ]
-        .map(|type_| shown(&status, type_));
-        assert_eq!(got, expected, "{name}");
+        ];
+        assert_eq!(types.map(|type_| shown(&status, type_)), expected, "{name}");
     }
 }
 

@@ -37,7 +37,7 @@ pub async fn ensure(client: Client, namespace: String, release: String) {
             }
             Ok(false) => return,
             Err(error) => {
-                tracing::error!(error = %error, cause = error_source(&error), "the nodes cannot start without their unlock Secret")
+                tracing::error!(error = %error, cause = error_source(&error), "the nodes cannot start without their unlock Secret");
             }
         }
         tokio::time::sleep(wait).await;

@@ -1,5 +1,10 @@
 //! `PolykeyNode`: one replica, written by its own warden only. It has no spec.
 
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "two columns of one type are no mistake, and the lint looks below `printcolumn`"
+)]
+
 use crate::crd::status::{Condition, MAX_CONDITIONS};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};

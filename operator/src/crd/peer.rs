@@ -1,6 +1,10 @@
 //! `PolykeyPeer`: an outside node that this cluster talks to, and the namespaces that may use its vaults. Honoured only in the namespace of the installation.
 
 #![allow(
+    clippy::duplicated_attributes,
+    reason = "two columns of one type are no mistake, and the lint looks below `printcolumn`"
+)]
+#![allow(
     dead_code,
     reason = "KubeSchema derives a twin of each struct for its schema alone, and nothing reads the twin's `unknown`"
 )]
@@ -62,6 +66,10 @@ pub struct PolykeyPeerSpec {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub addresses: Option<Vec<Address>>,
+    #[allow(
+        clippy::doc_link_with_quotes,
+        reason = "it is JSON, shown by kubectl explain"
+    )]
     /// Namespaces that may use vaults owned by this peer. ["*"]: all. Absent or empty: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(

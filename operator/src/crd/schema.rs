@@ -109,13 +109,20 @@ fn refine(value: Value) -> Value {
     }
 }
 
+#[allow(
+    clippy::match_same_arms,
+    reason = "each key stands with what is nothing for it"
+)]
 fn says_something(key: &str, value: &Value) -> bool {
     match key {
         "nullable" => !value.is_boolean(),
         "title" => !value.is_string(),
         "default" => !value.is_null() && *value != json!([]),
-        "required" | "categories" | "shortNames" => *value != json!([]),
-        "additionalPrinterColumns" | "selectableFields" => *value != json!([]),
+        "required"
+        | "categories"
+        | "shortNames"
+        | "additionalPrinterColumns"
+        | "selectableFields" => *value != json!([]),
         _ => true,
     }
 }

@@ -1,6 +1,10 @@
 //! `PolykeyVault`: lets pods of its namespace read one vault. Doc comments here are the descriptions that `kubectl explain` shows.
 
 #![allow(
+    clippy::duplicated_attributes,
+    reason = "two columns of one type are no mistake, and the lint looks below `printcolumn`"
+)]
+#![allow(
     dead_code,
     reason = "KubeSchema derives a twin of each struct for its schema alone, and nothing reads the twin's `unknown`"
 )]

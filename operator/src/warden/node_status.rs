@@ -121,7 +121,10 @@ mod tests {
     fn a_lost_volume_leaves_the_old_id_among_the_former_ones_once() {
         let first = node_status(&status([1; 32], 0), None, &own(), "a");
         let second = node_status(&status([2; 32], 0), Some(&first), &own(), "b");
-        assert_eq!(second.previous_node_ids, [first.node_id.clone()]);
+        assert_eq!(
+            second.previous_node_ids,
+            std::slice::from_ref(&first.node_id)
+        );
         let again = node_status(&status([2; 32], 0), Some(&second), &own(), "b");
         assert_eq!(again, second, "an unchanged id changes nothing");
         let back = node_status(&status([1; 32], 0), Some(&second), &own(), "c");
