@@ -67,7 +67,7 @@ impl VaultDir {
     pub fn open(dir: PathBuf) -> Result<VaultDir, WriteError> {
         let mut this = VaultDir { dir, serial: 0 };
         this.attempt(|d| fs::create_dir_all(&d.dir))?;
-        this.attempt(|d| d.sweep())?;
+        this.attempt(VaultDir::sweep)?;
         Ok(this)
     }
 
@@ -122,7 +122,7 @@ impl VaultDir {
             match &entry.source {
                 Source::Directory => {}
                 Source::Unchanged => {
-                    fs::hard_link(self.dir.join(DATA).join(path), root.join(path))?
+                    fs::hard_link(self.dir.join(DATA).join(path), root.join(path))?;
                 }
                 Source::Bytes(bytes) => write_file(&root.join(path), entry.mode, bytes)?,
             }
@@ -163,9 +163,9 @@ impl VaultDir {
             if !kept {
                 let path = self.dir.join(&name);
                 if path.is_dir() && !path.is_symlink() {
-                    fs::remove_dir_all(path)?
+                    fs::remove_dir_all(path)?;
                 } else {
-                    fs::remove_file(path)?
+                    fs::remove_file(path)?;
                 }
             }
         }

@@ -218,7 +218,7 @@ impl Vault {
             match value {
                 Some(value) => drop(values.insert(key.as_str(), value)),
                 None => {
-                    warn!(vault = self.name, %key, "polykey.io/env names a secret that this vault does not have")
+                    warn!(vault = self.name, %key, "polykey.io/env names a secret that this vault does not have");
                 }
             }
         }

@@ -87,6 +87,7 @@ impl Cluster {
     /// When something is missing on this machine (one line says what), or a component does not come up (with the end of its log).
     pub fn up() -> Result<Cluster> {
         if let Some(foreign) = Cluster::foreign()? {
+            foreign.import_own()?;
             return Ok(foreign);
         }
         machine::check()?;
@@ -228,7 +229,8 @@ impl Cluster {
         command
     }
 
-    /// Makes images known to the cluster. For a foreign cluster the command in `POLYKEY_TEST_LOAD_IMAGE` is run with each archive (for kind: `kind load image-archive`).
+    /// Makes images known to the cluster. For a foreign cluster the command in `POLYKEY_TEST_LOAD_IMAGE` is run with each archive (for kind: `kind load image-archive`; `true` where
+    /// they are there already).
     ///
     /// # Errors
     /// When packing or importing fails.
@@ -415,24 +417,22 @@ impl Cluster {
         self.ready()
     }
 
+    /// The program of the containers under test, and, where the sandboxes are ours, the same as their pause.
     fn import_own(&self) -> Result<()> {
         let app = tools::app()?;
-        self.import(&[
-            Image {
-                name: "pause:dev",
-                program: &app,
-                at: "/pause",
-                arguments: &["pause"],
-                user: 65_532,
-            },
-            Image {
-                name: "app:dev",
-                program: &app,
-                at: "/app",
-                arguments: &["pause"],
-                user: 65_532,
-            },
-        ])
+        let image = |name, at| Image {
+            name,
+            program: &app,
+            at,
+            arguments: &["pause"],
+            user: 65_532,
+        };
+        self.import(&[image("app:dev", "/app")])?;
+        if self.is_foreign() {
+            Ok(())
+        } else {
+            self.import(&[image("pause:dev", "/pause")])
+        }
     }
 
     fn ready(&self) -> Result<()> {

@@ -55,7 +55,7 @@ pub fn namespace(cluster: &Cluster, name: &str) -> Result<()> {
 /// # Errors
 /// When `replicas` are not known in a minute.
 pub fn node_ids(cluster: &Cluster, replicas: usize) -> Result<Vec<String>> {
-    wait_for(Duration::from_secs(60), "PolykeyNodes", || {
+    wait_for(Duration::from_mins(1), "PolykeyNodes", || {
         let ids = cluster.kubectl(&[
             "get",
             "polykeynodes",

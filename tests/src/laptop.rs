@@ -40,10 +40,10 @@ impl Laptop {
             "--password-file",
             &laptop.path("password"),
         ])?;
-        laptop.node_id = made["nodeId"]
+        made["nodeId"]
             .as_str()
             .context("init -o json has nodeId")?
-            .to_owned();
+            .clone_into(&mut laptop.node_id);
         laptop.start()?;
         Ok(laptop)
     }

@@ -66,6 +66,7 @@ fn a_warden_s_set_is_taken_and_another_is_refused() {
 
 #[test]
 fn a_rule_that_no_warden_makes_is_refused_and_named() {
+    #[allow(clippy::type_complexity, reason = "a table of one test")]
     let broken: Vec<(&str, Box<dyn Fn(&mut Rule)>)> = vec![
         ("no id", Box::new(|r| r.id.clear())),
         ("namespace", Box::new(|r| r.namespace = "Shop".into())),

@@ -189,7 +189,7 @@ mod tests {
             .count();
         assert_eq!(written, MAX_KINDS);
         assert_eq!(
-            limit.all().iter().map(count).sum::<u64>() as usize + written,
+            limit.all().iter().map(count).sum::<u64>() + written as u64,
             5_000
         );
         assert!(limit.all().is_empty());

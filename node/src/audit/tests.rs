@@ -43,7 +43,7 @@ impl Scratch {
     fn details(&self) -> Result<Vec<String>, AuditError> {
         let mut details = Vec::new();
         verify(self.dir.path(), &scratch_key(), &key().node_id(), |e| {
-            details.push(e.subject.detail.clone())
+            details.push(e.subject.detail.clone());
         })?;
         Ok(details)
     }

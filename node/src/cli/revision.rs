@@ -119,7 +119,7 @@ mod tests {
         let paris = TimeZone::fixed(jiff::tz::offset(1));
         let at = |text: &str| {
             end_of(text, &paris)
-                .map(|t| t.as_second())
+                .map(jiff::Timestamp::as_second)
                 .map_err(|e| e.code)
         };
         let second = |text: &str| Ok(text.parse::<Timestamp>().expect("a time").as_second());

@@ -9,6 +9,7 @@ use polykey_client::api::Caveat;
 use polykey_client::error::{ApiError, Code};
 use polykey_client::kinds::{Change, Member, Vault};
 use polykey_client::reference::{Scope, shown, typed_vault};
+use polykey_core::ids::VaultId;
 use std::cmp::Reverse;
 
 /// Characters of a vault id in a command that is offered.
@@ -205,10 +206,16 @@ async fn rename(context: &Context, vault: &str, new: &str, dry_run: bool) -> Res
     if let Err(error) = session.rename(&vault, new).await {
         return Err(session.explain(error, &scope).await.into());
     }
+    let undo = match vault.parse::<VaultId>() {
+        Ok(_) => String::new(),
+        Err(_) => format!(
+            "   undo: polykey vault rename {} {}",
+            quoted(&new_name),
+            quoted(&scope.to_string())
+        ),
+    };
     context.output.done(format_args!(
-        "{scope} is called {new_name} on this device   undo: polykey vault rename {} {}",
-        quoted(&new_name),
-        quoted(&scope.to_string())
+        "{scope} is called {new_name} on this device{undo}"
     ));
     context.output.one(&change(vec![new.to_owned()]), &new_name)
 }

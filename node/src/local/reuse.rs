@@ -93,6 +93,7 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
 
+    #[allow(clippy::unnecessary_wraps, reason = "clients may come without a key")]
     fn key(byte: u8) -> Option<NodeId> {
         Some(NodeId::from([byte; 32]))
     }

@@ -132,9 +132,8 @@ impl Vaults {
     ) -> Result<(Zeroizing<Vec<u8>>, CommitId), VaultError> {
         let entry = self.entry(vault)?;
         self.need_role(&entry, Role::Reader)?;
-        let reading = self
-            .reading(&entry, version)?
-            .ok_or_else(|| VaultError::NoSuch(path.to_owned()))?;
+        let reading =
+            Self::reading(&entry, version)?.ok_or_else(|| VaultError::NoSuch(path.to_owned()))?;
         let objects = self.objects(&entry);
         let tree = Tree::new(&objects, &*reading.secrets, entry.id, reading.root);
         let variants = tree.get(path)?;
@@ -157,7 +156,7 @@ impl Vaults {
     pub fn list_paths(&self, vault: &VaultId, prefix: &str) -> Result<Listing, VaultError> {
         let entry = self.entry(vault)?;
         self.need_role(&entry, Role::Reader)?;
-        let Some(reading) = self.reading(&entry, None)? else {
+        let Some(reading) = Self::reading(&entry, None)? else {
             return Ok(Listing::default());
         };
         let objects = self.objects(&entry);
@@ -343,7 +342,6 @@ impl Vaults {
     }
 
     pub(super) fn reading(
-        &self,
         entry: &Entry,
         version: Option<&str>,
     ) -> Result<Option<Reading>, VaultError> {

@@ -272,7 +272,7 @@ impl Vaults {
         Ok(made)
     }
 
-    /// The members, ascending by id.
+    /// The members, ascending by id. Grants add up: of several the one is told that reaches furthest.
     ///
     /// # Errors
     /// `NotFound`.
@@ -285,7 +285,7 @@ impl Vaults {
                 .grants
                 .iter()
                 .filter(|g| g.holds(now))
-                .max_by_key(|g| g.role)?;
+                .max_by_key(|g| (g.role, g.caveat.is_none(), g.expires.is_none(), g.expires))?;
             Some(MemberInfo {
                 node: *node,
                 role: grant.role,
@@ -310,7 +310,7 @@ impl Vaults {
         node: &NodeId,
     ) -> Result<Vec<String>, VaultError> {
         let reads = grants_of(control, node).any(|g| g.role >= Role::Reader);
-        let Ok(Some(reading)) = self.reading(entry, None) else {
+        let Ok(Some(reading)) = Self::reading(entry, None) else {
             return Ok(Vec::new());
         };
         if !reads {

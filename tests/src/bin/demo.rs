@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 /// Rotations that are timed.
 const ROTATIONS: usize = 10;
 
+#[allow(
+    clippy::too_many_lines,
+    reason = "the demo is one story, told in order"
+)]
 fn main() -> Result<()> {
     let keep = std::env::args().any(|a| a == "--keep");
     let mut step = Steps(Instant::now());
@@ -50,7 +54,7 @@ fn main() -> Result<()> {
     for node in &nodes {
         laptop.polykey(&["share", "app", node])?;
     }
-    wait_for(Duration::from_secs(60), "the vault in the cluster", || {
+    wait_for(Duration::from_mins(1), "the vault in the cluster", || {
         let vaults = cluster.kubectl(&[
             "get",
             "polykeynodes",

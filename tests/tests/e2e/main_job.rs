@@ -16,7 +16,7 @@ pub const PLANTED: &[&str] = &[
     "planted-secret-name",
     "planted-vault-name",
 ];
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_mins(2);
 
 pub fn install_the_chart(w: &mut World) -> Result<()> {
     install::install(&w.cluster)?;

@@ -7,7 +7,7 @@ use polykey_tests::install;
 use polykey_tests::wait::wait_for;
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Waits until the Ready condition of a PolykeyVault has this reason, and gives its message.
 fn reason(w: &World, namespace: &str, name: &str, wanted: &str) -> Result<String> {

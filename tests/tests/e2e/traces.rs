@@ -95,9 +95,9 @@ pub fn nothing_planted(w: &mut World) -> Result<()> {
         "the search finds nothing at all"
     );
     println!(
-        "        {} places, {:.1} MiB, {} words: 0 hits",
+        "        {} places, {} MiB, {} words: 0 hits",
         places.len(),
-        total as f64 / f64::from(1 << 20),
+        total >> 20,
         PLANTED.len()
     );
     Ok(())
@@ -147,14 +147,12 @@ pub fn what_happened(w: &World) -> String {
         ],
         &["get", "events", "-A", "--sort-by=.lastTimestamp"],
     ] {
-        out.push_str(&format!(
-            "--- kubectl {}\n{}\n",
-            arguments.join(" "),
-            w.cluster
-                .kubectl(arguments)
-                .unwrap_or_else(|e| e.to_string())
-        ));
+        let said = w
+            .cluster
+            .kubectl(arguments)
+            .unwrap_or_else(|e| e.to_string());
+        out += &["--- kubectl ", &arguments.join(" "), "\n", &said, "\n"].concat();
     }
-    out.push_str(&format!("--- the laptop's agent\n{}\n", w.laptop.log()));
+    out += &["--- the laptop's agent\n", &w.laptop.log()].concat();
     out
 }

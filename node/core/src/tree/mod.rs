@@ -167,7 +167,7 @@ impl<'a, O: Objects, K: Keyring> Tree<'a, O, K> {
             }
             match entry.value {
                 Value::Variants(variants) if entry.key.starts_with(prefix) => {
-                    out.push((entry.key.clone(), variants))
+                    out.push((entry.key.clone(), variants));
                 }
                 Value::Variants(_) => {}
                 Value::Child(child) => {

@@ -1,5 +1,11 @@
 //! The socket: what the command line and the warden do, and what malformed requests get. And the probes.
 
+#![allow(
+    clippy::too_many_lines,
+    clippy::similar_names,
+    reason = "a test reads as one story"
+)]
+
 use super::world::World;
 use hyper::Method;
 use polykey_client::access::AccessReply;

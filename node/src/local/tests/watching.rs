@@ -537,7 +537,7 @@ async fn a_reader_that_sleeps_through_changes_gets_the_newest_and_not_all() {
         versions += 1;
     }
     assert!(versions < 12, "{versions} versions");
-    assert_eq!(sidecar.file("big/5")[0], 11 ^ 5);
+    assert_eq!(sidecar.file("big/5")[0], 0b1011 ^ 0b0101);
 }
 
 #[tokio::test]

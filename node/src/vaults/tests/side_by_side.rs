@@ -1,5 +1,7 @@
 //! Writers, owners and callers who do not wait for each other, and writers who do not follow the format.
 
+#![allow(clippy::many_single_char_names, reason = "nodes of a test are a, b, c")]
+
 use super::*;
 use polykey_core::commit::SignedCommit;
 use polykey_core::ids::Tag;
