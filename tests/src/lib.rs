@@ -3,6 +3,11 @@
 pub mod cluster;
 pub mod images;
 pub mod install;
+pub mod issuer;
 pub mod laptop;
+pub mod line;
+pub mod node;
+pub mod pod;
+pub mod socket;
 pub mod tools;
 pub mod wait;
