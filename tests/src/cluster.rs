@@ -7,29 +7,29 @@
 //!
 //! The cluster goes down when its value is dropped and on Ctrl-C. A `static` is never dropped: whoever puts a cluster into one calls [`Cluster::down`].
 
+mod bring_up;
 mod certificates;
 mod components;
 mod files;
 mod interrupt;
 mod machine;
 mod network;
+mod ours;
 mod outside;
 mod processes;
 mod volumes;
 
 use crate::images::Image;
-use crate::wait::{run, run_with, wait_for};
+use crate::wait::{run, run_with};
 use crate::{images, tools};
 use anyhow::{Context, Result, bail, ensure};
-use components::Components;
 use files::{files_below, last_lines};
+use ours::Ours;
 use processes::Processes;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// Address of the bridge: of the API server for pods, of the node, and of what laptops dial.
 pub const HOST: &str = "198.18.0.1";
@@ -50,26 +50,6 @@ pub struct Cluster {
     pub kubeconfig: PathBuf,
     programs: PathBuf,
     state: Option<State>,
-}
-
-/// True while the end of the value, or an interrupt, takes the cluster down. Whoever starts something or takes it down holds the lock: so nothing is started behind the back of an
-/// interrupt, and the program does not end before that is done.
-#[derive(Clone)]
-struct Ours(Arc<Mutex<bool>>);
-
-impl Ours {
-    fn new(ours: bool) -> Ours {
-        Ours(Arc::new(Mutex::new(ours)))
-    }
-
-    fn while_held<T>(&self, make: impl FnOnce() -> T) -> T {
-        let _held = self.hold();
-        make()
-    }
-
-    fn hold(&self) -> MutexGuard<'_, bool> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A cluster that this machine runs.
@@ -388,70 +368,6 @@ impl Cluster {
         let mut ours = state.ours.hold();
         *ours = false;
         clean(&state.dir, &self.programs)
-    }
-
-    /// The order is that of need; what needs nothing of each other starts together.
-    fn start(&self) -> Result<()> {
-        let Some(State { dir, ours, .. }) = &self.state else {
-            return Ok(());
-        };
-        let components = Components {
-            dir,
-            programs: &self.programs,
-            processes: Processes::open(dir),
-            ours,
-        };
-        ours.while_held(|| certificates::make(dir))?;
-        ours.while_held(|| network::make(dir))?;
-        components.containerd()?;
-        components.api_server()?;
-        components.containerd_answers()?;
-        self.import_own()?;
-        components.api_server_answers()?;
-        components.controllers()?;
-        components.kubelet()?;
-        components.proxy()?;
-        components.dns()?;
-        self.apply(&ours.while_held(|| volumes::make(&dir.join("volumes")))?)?;
-        Components::network_answers()?;
-        self.ready()
-    }
-
-    /// The program of the containers under test, and, where the sandboxes are ours, the same as their pause.
-    fn import_own(&self) -> Result<()> {
-        let app = tools::app()?;
-        let image = |name, at| Image {
-            name,
-            program: &app,
-            at,
-            arguments: &["pause"],
-            user: 65_532,
-        };
-        self.import(&[image("app:dev", "/app")])?;
-        if self.is_foreign() {
-            Ok(())
-        } else {
-            self.import(&[image("pause:dev", "/pause")])
-        }
-    }
-
-    fn ready(&self) -> Result<()> {
-        wait_for(
-            Duration::from_mins(1),
-            "the Kubernetes node to be ready",
-            || {
-                let ready = self.kubectl(&[
-                    "get",
-                    "node",
-                    NODE,
-                    "-o",
-                    "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}",
-                ])?;
-                ensure!(ready == "True", "Ready is {ready:?}");
-                self.kubectl(&["get", "serviceaccount", "default", "-n", "default"])
-            },
-        )
-        .map(drop)
     }
 
     fn files(&self, below: &str) -> Vec<PathBuf> {
