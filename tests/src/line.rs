@@ -8,7 +8,7 @@ use crate::pod::Pod;
 use crate::socket::{Socket, socket_of};
 use anyhow::{Context, Result, ensure};
 use polykey_client::access::{AccessSet, Delivery, Peer, Purpose, Rule};
-use polykey_core::ids::{NodeId, VaultId};
+use polykey_core::ids::{CommitId, NodeId, VaultId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -117,28 +117,12 @@ impl Line {
         self.converged().await
     }
 
-    /// Waits until the node holds every vault of the laptop at the laptop's version.
+    /// Waits until the node holds every vault that the laptop shares, at the laptop's version.
     ///
     /// # Errors
     /// With both logs, when it does not in [`DEADLINE`].
     pub async fn converged(&self) -> Result<()> {
-        let heads = async |path: &Path| {
-            let vaults = Socket::open(path).await?.status().await?.vaults;
-            anyhow::Ok(
-                vaults
-                    .into_iter()
-                    .map(|v| (v.id, v.version))
-                    .collect::<BTreeMap<_, _>>(),
-            )
-        };
-        let mut laptop = Socket::open(&self.laptop_socket()).await?;
-        let wanted: BTreeMap<_, _> = laptop
-            .status()
-            .await?
-            .vaults
-            .into_iter()
-            .map(|v| (v.id, v.version))
-            .collect();
+        let wanted = heads(&self.laptop_socket()).await?;
         eventually(async || {
             let have = heads(&self.node.socket()).await?;
             ensure!(
@@ -149,11 +133,8 @@ impl Line {
         })
         .await
         .with_context(|| {
-            format!(
-                "laptop:\n{}\nnode:\n{}",
-                tail(&self.laptop.log()),
-                tail(&self.node.log())
-            )
+            let (laptop, node) = (self.laptop.log(), self.node.log());
+            format!("laptop:\n{}\nnode:\n{}", tail(&laptop), tail(&node))
         })
     }
 
@@ -182,6 +163,13 @@ impl Line {
             )
         })
     }
+}
+
+/// The newest version of each vault that has more than one member. A laptop's own first vault has one.
+async fn heads(socket: &Path) -> Result<BTreeMap<VaultId, Option<CommitId>>> {
+    let vaults = Socket::open(socket).await?.status().await?.vaults;
+    let shared = vaults.into_iter().filter(|v| v.members > 1);
+    Ok(shared.map(|v| (v.id, v.version)).collect())
 }
 
 fn laptop_socket(laptop: &Laptop) -> PathBuf {
