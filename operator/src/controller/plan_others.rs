@@ -200,6 +200,7 @@ mod tests {
         vec![NodeView {
             name: "n0".into(),
             table: Some(Arc::new(table)),
+            awaited: false,
         }]
     }
 
