@@ -263,16 +263,23 @@ pub fn tokens(w: &mut World) -> Result<()> {
         w.cluster
             .kubectl(&[&["create", "token", "app", "-n", SHOP][..], arguments].concat())
     };
-    let pod = w.cluster.kubectl(&[
-        "get",
-        "pods",
+    // A pod of its own, without a sidecar: a token that a second client shows is told apart from a right one, by design.
+    let bare = install::template("bare", "app", "app", &["pause"], "Always")
+        .replace("polykey.io/inject: \"true\"", "bare: \"true\"");
+    w.cluster
+        .apply(&format!("apiVersion: v1\nkind: Pod\n{bare}").replace(
+            "metadata: {labels",
+            &format!("metadata: {{name: bare, namespace: {SHOP}, labels"),
+        ))?;
+    w.cluster.kubectl(&[
+        "wait",
+        "--for=condition=Ready",
+        "pod/bare",
         "-n",
         SHOP,
-        "-l",
-        "app=web",
-        "-o",
-        "jsonpath={.items[0].metadata.name}",
+        "--timeout=60s",
     ])?;
+    let pod = "bare".to_owned();
     let bound = [
         "--bound-object-kind=Pod",
         &format!("--bound-object-name={pod}"),
@@ -323,6 +330,8 @@ pub fn tokens(w: &mut World) -> Result<()> {
         get(&address, &w.nodes, good.trim(), "/v1/watch?names=app").is_ok(),
         "the right token is refused too, so the refusals prove nothing"
     );
+    w.cluster
+        .kubectl(&["delete", "pod", "bare", "-n", SHOP, "--wait=false"])?;
     let operator_only = get(&address, &w.nodes, good.trim(), "/v1/consumers");
     ensure!(
         operator_only.is_err(),
