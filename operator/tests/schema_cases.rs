@@ -1,6 +1,11 @@
 //! What a real API server lets through and what it refuses, for every rule of the schema. Needs one: `KUBECONFIG=… cargo test -p polykey-operator --test schema_cases -- --ignored`.
 //! Nothing stays behind: creates are dry runs, and the objects whose updates are tried are deleted.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "cases are values that are written in place"
+)]
+
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, CustomResourceExt};
