@@ -65,7 +65,7 @@ fn main() -> Result<()> {
 fn on_disk(measure: impl FnOnce() -> Result<()>) -> Result<()> {
     const TMPFS: i64 = 0x0102_1994;
     let dir = std::env::temp_dir();
-    let kind = i64::from(rustix::fs::statfs(&dir)?.f_type);
+    let kind = rustix::fs::statfs(&dir)?.f_type;
     ensure!(
         kind != TMPFS,
         "{} is in memory: set TMPDIR to a folder on a disk",

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Vaults of the node.
 const VAULTS: usize = 10;
 
+/// How often an idle peer is told so, as the node does it; QUIC ends a connection after 30 s of silence.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
 /// Options.
 #[derive(clap::Args)]
 pub struct Memory {
@@ -47,9 +50,11 @@ async fn run(options: &Memory) -> Result<()> {
         polykey_client::tls::Pins::new([floor::node_id()?]),
         None,
     )?;
-    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(
-        QuicClientConfig::try_from(tls)?,
-    )));
+    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    let mut transport = quinn::TransportConfig::default();
+    transport.keep_alive_interval(Some(KEEP_ALIVE));
+    config.transport_config(Arc::new(transport));
+    endpoint.set_default_client_config(config);
     let peer = endpoint.connect(quic, "node.invalid")?.await?;
     let idle = Duration::from_secs(options.idle);
 

@@ -139,9 +139,12 @@ async fn one_round(
     }
     line.converged().await?;
     let mut node = Socket::open(&line.node.socket()).await?;
+    // A node that did not make a vault has no name for it.
+    let vault = line.vault.to_string();
     for (path, number) in &by_slot {
         for socket in [&mut laptop, &mut node] {
-            tally.lost += u64::from(!newest_is(socket, path, *number, written.attempted).await);
+            tally.lost +=
+                u64::from(!newest_is(socket, &vault, path, *number, written.attempted).await);
         }
     }
     let head = laptop.secret(VAULT, PAIR[0], None).await?;
@@ -161,21 +164,37 @@ async fn holds(socket: &mut Socket, number: u64, version: &CommitId) -> bool {
         .as_ref()
         .is_ok_and(|v| *v == number.to_string().as_bytes());
     if !good {
-        eprintln!("lost: write {number}, version {version}: {read:?}");
+        eprintln!("lost: write {number}, version {version}: {}", told(read));
     }
     good
 }
 
 /// Whether the newest value of a slot is that of its last acknowledged write, or of the one write that was begun and never answered.
-async fn newest_is(socket: &mut Socket, path: &str, acknowledged: u64, attempted: u64) -> bool {
-    let read = socket.secret(VAULT, path, None).await;
+async fn newest_is(
+    socket: &mut Socket,
+    vault: &str,
+    path: &str,
+    acknowledged: u64,
+    attempted: u64,
+) -> bool {
+    let read = socket.secret(vault, path, None).await;
     let number = read
         .as_ref()
         .ok()
         .and_then(|v| std::str::from_utf8(v).ok()?.parse::<u64>().ok());
     let good = number.is_some_and(|n| n == acknowledged || (n == attempted && slot(n) == path));
     if !good {
-        eprintln!("lost: {path} holds {read:?}, acknowledged was {acknowledged}");
+        eprintln!(
+            "lost: {path}: {}, acknowledged was {acknowledged}",
+            told(read)
+        );
     }
     good
+}
+
+fn told(read: Result<Vec<u8>>) -> String {
+    match read {
+        Ok(value) => format!("it holds {:?}", String::from_utf8_lossy(&value)),
+        Err(e) => format!("{e:#}"),
+    }
 }
