@@ -14,7 +14,7 @@ use polykey_core::ids::NodeId;
 use rustls::ClientConfig;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -55,46 +55,24 @@ pub struct Tables {
 
 #[derive(Default)]
 struct Shared {
-    answers: Mutex<BTreeMap<String, Answer>>,
+    tables: Mutex<BTreeMap<String, Arc<Consumers>>>,
     changed: Notify,
 }
 
-/// What became of the stream to one replica.
-#[derive(Clone, Default)]
-enum Answer {
-    /// It was not heard yet, and has not been silent for long.
-    #[default]
-    Awaited,
-    /// Its last table.
-    Table(Arc<Consumers>),
-    /// It does not answer.
-    Silent,
-}
-
 impl Shared {
-    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Answer>> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn heard(&self, name: &str, table: Consumers) {
-        let mut answers = self.locked();
-        let same = matches!(answers.get(name), Some(Answer::Table(known)) if **known == table);
-        if !same {
-            answers.insert(name.to_owned(), Answer::Table(Arc::new(table)));
+    fn put(&self, name: &str, table: Option<Consumers>) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let differs = match table {
+            Some(table) if tables.get(name).is_some_and(|known| **known == table) => false,
+            Some(table) => {
+                tables.insert(name.to_owned(), Arc::new(table));
+                true
+            }
+            None => tables.remove(name).is_some(),
+        };
+        if differs {
             self.changed.notify_one();
         }
-    }
-
-    fn silent(&self, name: &str) {
-        let before = self.locked().insert(name.to_owned(), Answer::Silent);
-        if !matches!(before, Some(Answer::Silent)) {
-            self.changed.notify_one();
-        }
-    }
-
-    fn forget(&self, name: &str) {
-        self.locked().remove(name);
-        self.changed.notify_one();
     }
 }
 
@@ -118,7 +96,7 @@ impl Tables {
             let keep = wanted.get(name) == Some(replica) && !task.is_finished();
             if !keep {
                 task.abort();
-                self.known.forget(name);
+                self.known.put(name, None);
             }
             keep
         });
@@ -141,31 +119,20 @@ impl Tables {
         self.known.changed.notified().await;
     }
 
-    /// True once every replica has answered or has been silent for a while: before that, what is missing says nothing.
-    #[must_use]
-    pub fn settled(&self) -> bool {
-        let answers = self.known.locked();
-        let awaited = |name: &String| matches!(answers.get(name), None | Some(Answer::Awaited));
-        !self.followers.keys().any(awaited)
-    }
-
     /// The replicas named, each with its table if it answers.
     #[must_use]
     pub fn views(&self, names: impl Iterator<Item = String>) -> Vec<NodeView> {
-        let answers = self.known.locked();
-        let view = |name: String| {
-            let answer = answers.get(&name).cloned().unwrap_or_default();
-            NodeView {
-                awaited: matches!(answer, Answer::Awaited),
-                table: if let Answer::Table(table) = answer {
-                    Some(table)
-                } else {
-                    None
-                },
+        let tables = self
+            .known
+            .tables
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        names
+            .map(|name| NodeView {
+                table: tables.get(&name).cloned(),
                 name,
-            }
-        };
-        names.map(view).collect()
+            })
+            .collect()
     }
 }
 
@@ -190,7 +157,7 @@ impl Follower {
             }
             if let Err(error) = ended {
                 if heard.elapsed() >= GRACE {
-                    self.known.silent(&self.replica.name);
+                    self.known.put(&self.replica.name, None);
                 }
                 if said != error.message {
                     tracing::warn!(
@@ -233,7 +200,7 @@ impl Follower {
         };
         while let Some(line) = lines.next().await? {
             if !line.is_empty() {
-                self.known.heard(&self.replica.name, table(&line)?);
+                self.known.put(&self.replica.name, Some(table(&line)?));
             }
             *heard = Instant::now();
         }
@@ -352,44 +319,11 @@ mod tests {
     #[test]
     fn a_replica_whose_table_is_equal_wakes_nobody() {
         let shared = Shared::default();
-        shared.heard("n0", Consumers::default());
-        let table = || match shared.locked().get("n0") {
-            Some(Answer::Table(table)) => table.clone(),
-            _ => panic!("a table"),
-        };
-        let first = table();
-        shared.heard("n0", Consumers::default());
-        assert!(Arc::ptr_eq(&first, &table()));
-    }
-
-    #[tokio::test]
-    async fn nothing_is_settled_before_each_replica_answered_or_was_silent() {
-        let mut tables = Tables::new(PathBuf::from("/nonexistent"), [1; 32]);
-        assert!(tables.settled(), "no replica, nothing to wait for");
-        let replica = |name: &str| Replica {
-            name: name.into(),
-            node: NodeId::from([1; 32]),
-            address: "127.0.0.1:1".into(),
-        };
-        tables.follow(vec![replica("n0"), replica("n1")]);
-        assert!(!tables.settled());
-        tables.known.heard("n0", Consumers::default());
-        assert!(!tables.settled());
-        tables.known.silent("n1");
-        assert!(tables.settled());
-        let views = tables.views(["n0", "n1", "n2"].map(String::from).into_iter());
-        let seen: Vec<_> = views
-            .iter()
-            .map(|v| (v.awaited, v.table.is_some()))
-            .collect();
-        assert_eq!(seen, [(false, true), (false, false), (true, false)]);
-        tables.follow(vec![]);
-        assert!(
-            tables.views(["n0".to_owned()].into_iter())[0]
-                .table
-                .is_none(),
-            "a replica that is gone says nothing"
-        );
+        shared.put("n0", Some(Consumers::default()));
+        let first = shared.tables.lock().expect("tables")["n0"].clone();
+        shared.put("n0", Some(Consumers::default()));
+        let second = shared.tables.lock().expect("tables")["n0"].clone();
+        assert!(Arc::ptr_eq(&first, &second));
     }
 
     #[test]

@@ -38,8 +38,7 @@ pub fn of_vault(before: Option<&PolykeyVaultStatus>, after: &PolykeyVaultStatus)
     let stuck = |c: Option<(Truth, &str)>| {
         c.is_some_and(|(status, reason)| status == Truth::False && reason != "Rolling")
     };
-    let available = is("Available").is_some_and(|(status, _)| status == Truth::True);
-    if available && stuck(is("Delivered")) && is("Delivered") != was("Delivered") {
+    if stuck(is("Delivered")) && is("Delivered") != was("Delivered") {
         events.push(event(
             EventType::Warning,
             "PodBehind",
@@ -89,7 +88,6 @@ mod tests {
     fn status(version: &str, authorized: Truth, delivered: (Truth, &str)) -> PolykeyVaultStatus {
         let mut conditions = Conditions::new(&[], None, Timestamp::UNIX_EPOCH);
         conditions.set("Authorized", authorized, "x", "x");
-        conditions.set("Available", authorized, "x", "x");
         conditions.set("Delivered", delivered.0, delivered.1, "x");
         PolykeyVaultStatus {
             version: Some(version.into()),

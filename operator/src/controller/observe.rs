@@ -11,8 +11,6 @@ pub struct NodeView {
     pub name: String,
     /// Its last table; `None` while it does not answer.
     pub table: Option<Arc<Consumers>>,
-    /// It was not asked long enough to say that it does not answer.
-    pub awaited: bool,
 }
 
 /// What one PolykeyVault looks like from all replicas that answer.
@@ -127,7 +125,6 @@ mod tests {
                 consumers: rows,
                 ..Consumers::default()
             })),
-            awaited: false,
         }
     }
 
@@ -157,7 +154,6 @@ mod tests {
             NodeView {
                 name: "n1".into(),
                 table: None,
-                awaited: false,
             },
         ];
         let observed = Observed::new(&nodes);

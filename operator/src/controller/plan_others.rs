@@ -200,7 +200,6 @@ mod tests {
         vec![NodeView {
             name: "n0".into(),
             table: Some(Arc::new(table)),
-            awaited: false,
         }]
     }
 

@@ -46,7 +46,6 @@ fn node(name: &str, rules: &[Value], pods: &[Value]) -> NodeView {
     NodeView {
         name: name.into(),
         table: Some(Arc::new(table)),
-        awaited: false,
     }
 }
 
@@ -79,7 +78,7 @@ type Case = (&'static str, Value, Vec<NodeView>, [&'static str; 6]);
 
 #[rustfmt::skip]
 fn cases_of_contents() -> Vec<Case> {
-    let gone = NodeView { name: "n1".into(), table: None, awaited: false };
+    let gone = NodeView { name: "n1".into(), table: None };
     let one = |rule: Value, pods: &[Value]| vec![node("n0", &[rule], pods)];
     vec![
         ("all pods current", json!({}), one(serves(1), &[pod("a", "written", Some(1), None), pod("b", "reloaded", Some(1), None)]),
@@ -109,7 +108,7 @@ fn cases_of_contents() -> Vec<Case> {
 
 #[rustfmt::skip]
 fn cases_of_access() -> Vec<Case> {
-    let gone = NodeView { name: "n0".into(), table: None, awaited: false };
+    let gone = NodeView { name: "n0".into(), table: None };
     let one = |rule: Value, pods: &[Value]| vec![node("n0", &[rule], pods)];
     vec![
         ("the vault is not shared", json!({}), one(refuses("NotGranted"), &[]),
@@ -257,7 +256,6 @@ fn the_version_stays_while_nothing_is_known_and_goes_when_access_is_taken_back()
         &[NodeView {
             name: "n0".into(),
             table: None,
-            awaited: false,
         }],
     );
     assert_eq!(silent.version, Some(version_of(1).to_string()));

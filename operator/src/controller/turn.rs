@@ -104,23 +104,12 @@ impl Controller {
         }
         self.metrics.ready();
         self.metrics.leader.set(1);
-        self.settle().await;
         loop {
             let next = self.turn().await;
             self.metrics.turn();
             self.wait(next.unwrap_or_else(|| Instant::now() + IDLE))
                 .await;
             tokio::time::sleep(SETTLE).await;
-        }
-    }
-
-    /// A start of the operator is no change: nothing is written before the replicas were heard, or found silent.
-    async fn settle(&mut self) {
-        self.follow_replicas().await;
-        while !self.tables.settled() {
-            self.wait(Instant::now() + IDLE).await;
-            self.metrics.turn();
-            self.follow_replicas().await;
         }
     }
 
@@ -278,10 +267,8 @@ impl Controller {
         }
         for (key, object) in &nodes.objects {
             let object = self.memory.nodes.get(key).unwrap_or(object);
-            let Some(view) = views.iter().find(|v| v.name == key.1 && !v.awaited) else {
-                continue;
-            };
-            let Some(conditions) = plan_node(object, view.table.is_some(), now) else {
+            let answers = views.iter().any(|v| v.name == key.1 && v.table.is_some());
+            let Some(conditions) = plan_node(object, answers, now) else {
                 continue;
             };
             let before = object
