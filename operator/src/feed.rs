@@ -126,8 +126,10 @@ enum Ended {
     Listed,
     /// The watch came to its time: open another where it ended.
     Reopen,
-    /// Its revision is too old, or somebody asked: list again.
-    Relist,
+    /// Somebody asked for a list.
+    Asked,
+    /// The watch broke or its revision is no more.
+    Broken,
 }
 
 struct Follower<K> {
@@ -151,33 +153,41 @@ where
     async fn run(self) {
         let mut wait = BACKOFF_MIN;
         let mut listed = false;
+        let mut failure = None;
         loop {
-            let started = Instant::now();
             let step = if listed {
                 self.follow(&mut wait).await
             } else {
                 self.list().await.map(|()| Ended::Listed)
             };
+            // Whatever broke, the next thing is a list from etcd: a watch that is taken up at the old revision would wait for ever, and in silence, on a
+            // server whose history went back.
+            listed = matches!(step, Ok(Ended::Listed | Ended::Reopen));
             match step {
-                Ok(Ended::Listed) => listed = true,
-                // A proxy that ends every watch at once must not make this spin.
-                Ok(Ended::Reopen) if started.elapsed() < BACKOFF_MIN => {
-                    tokio::time::sleep(BACKOFF_MIN).await;
-                }
-                Ok(Ended::Reopen) => {}
-                Ok(Ended::Relist) => listed = false,
+                Ok(Ended::Listed) => failure = None,
+                Ok(Ended::Reopen | Ended::Asked) => {}
+                Ok(Ended::Broken) => self.rest(&mut wait).await,
                 Err(error) => {
-                    self.dead();
-                    tracing::warn!(kind = %K::kind(&()), error = error.to_string(), wait_ms = wait.as_millis(), "the API server does not answer as it should");
-                    listed &= !is_gone(&error);
-                    tokio::select! {
-                        () = tokio::time::sleep(wait) => {}
-                        () = self.relist.notified() => listed = false,
+                    let text = error.to_string();
+                    if failure.as_ref() != Some(&text) {
+                        tracing::warn!(kind = %K::kind(&()), error = text, "the API server does not answer as it should; trying on");
                     }
-                    wait = (wait * 2).min(BACKOFF_MAX);
+                    failure = Some(text);
+                    self.rest(&mut wait).await;
                 }
             }
         }
+    }
+
+    /// Says that the watch is down, and waits longer each time.
+    async fn rest(&self, wait: &mut Duration) {
+        self.sender
+            .send_if_modified(|state| std::mem::replace(&mut state.live, false));
+        tokio::select! {
+            () = tokio::time::sleep(*wait) => {}
+            () = self.relist.notified() => {}
+        }
+        *wait = (*wait * 2).min(BACKOFF_MAX);
     }
 
     /// Reads the whole list with no resourceVersion, which the API server answers as etcd is now.
@@ -207,6 +217,7 @@ where
             bookmarks: true,
             ..WatchParams::default()
         };
+        let opened = Instant::now();
         let stream = self.api.watch(&params, &revision).await?;
         pin_mut!(stream);
         self.sender
@@ -214,17 +225,25 @@ where
         loop {
             let event = tokio::select! {
                 event = tokio::time::timeout(SILENCE, stream.next()) => event,
-                () = self.relist.notified() => return Ok(Ended::Relist),
+                () = self.relist.notified() => return Ok(Ended::Asked),
             };
-            let Ok(Some(event)) = event else {
-                return Ok(Ended::Reopen);
+            let Ok(event) = event else {
+                return Ok(Ended::Broken);
             };
+            let Some(event) = event else {
+                return Ok(ended(opened.elapsed()));
+            };
+            let event = event?;
             *wait = BACKOFF_MIN;
-            match event? {
+            // A server whose history went back (etcd restored) is behind what it told before.
+            if revision_of(&event).is_some_and(|revision| self.is_behind(&revision)) {
+                return Ok(Ended::Broken);
+            }
+            match event {
                 WatchEvent::Added(o) | WatchEvent::Modified(o) => self.apply(o),
                 WatchEvent::Deleted(o) => self.delete(&o),
                 WatchEvent::Bookmark(b) => self.reached(b.metadata.resource_version),
-                WatchEvent::Error(status) if status.code == 410 => return Ok(Ended::Relist),
+                WatchEvent::Error(status) if status.code == 410 => return Ok(Ended::Broken),
                 WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
             }
         }
@@ -261,20 +280,34 @@ where
         });
     }
 
+    fn is_behind(&self, revision: &str) -> bool {
+        compare(revision, &self.sender.borrow().revision) == Ordering::Less
+    }
+
     /// Nothing changed up to here: worth telling, since it confirms the state.
     fn reached(&self, revision: String) {
         self.sender
             .send_modify(|state| advance(&mut state.revision, Some(revision)));
     }
+}
 
-    fn dead(&self) {
-        self.sender
-            .send_if_modified(|state| std::mem::replace(&mut state.live, false));
+/// A server ends a watch at the time that was asked for; an earlier end is a broken connection, which looks the same.
+fn ended(after: Duration) -> Ended {
+    if after + Duration::from_secs(1) >= Duration::from_secs(u64::from(WATCH_SECONDS)) {
+        Ended::Reopen
+    } else {
+        Ended::Broken
     }
 }
 
-fn is_gone(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 410)
+fn revision_of<K: Resource>(event: &WatchEvent<K>) -> Option<String> {
+    match event {
+        WatchEvent::Added(o) | WatchEvent::Modified(o) | WatchEvent::Deleted(o) => {
+            o.resource_version()
+        }
+        WatchEvent::Bookmark(b) => Some(b.metadata.resource_version.clone()),
+        WatchEvent::Error(_) => None,
+    }
 }
 
 fn advance(have: &mut String, got: Option<String>) {

@@ -34,11 +34,7 @@ async fn main() -> anyhow::Result<()> {
     if let Command::Crds { write } = &cli.command {
         return crds(write);
     }
-    let filter = EnvFilter::try_from_env("POLYKEY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(filter)
-        .init();
+    log();
     // Another crate that brought a second provider would make rustls panic for an ambiguous default.
     rustls::crypto::ring::default_provider()
         .install_default()
@@ -58,4 +54,15 @@ fn crds(dirs: &[PathBuf]) -> anyhow::Result<()> {
         crd::schema::write(dirs)?;
     }
     Ok(())
+}
+
+/// `POLYKEY_LOG` as in `RUST_LOG`. The HTTP client below says at ERROR what its caller gets as an error anyway and tells better, so it is quiet unless asked for.
+fn log() {
+    let asked = std::env::var("POLYKEY_LOG").unwrap_or_default();
+    let asked = if asked.is_empty() { "info" } else { &asked };
+    let filter = EnvFilter::new(format!("kube_client=off,{asked}"));
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .init();
 }
