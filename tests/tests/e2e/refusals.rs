@@ -240,7 +240,10 @@ pub fn unknown_field(w: &mut World) -> Result<()> {
     Ok(())
 }
 
-#[allow(clippy::too_many_lines, reason = "a table of tokens, and what becomes of each")]
+#[allow(
+    clippy::too_many_lines,
+    reason = "a table of tokens, and what becomes of each"
+)]
 pub fn tokens(w: &mut World) -> Result<()> {
     // Asked at the pod's own address, as an attacker in another pod would.
     let address = w.cluster.kubectl(&[
