@@ -12,8 +12,8 @@ use std::time::Duration;
 /// Vaults of the node.
 const VAULTS: usize = 10;
 
-/// How often an idle peer is told so, as the node does it; QUIC ends a connection after 30 s of silence.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How often an idle peer gives a sign of life, as often as between two nodes.
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
 /// Options.
 #[derive(clap::Args)]
