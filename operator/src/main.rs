@@ -28,7 +28,8 @@ enum Command {
     },
 }
 
-#[tokio::main]
+// One thread: nearly all of the work is waiting, and every further thread costs an arena of the allocator.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     if let Command::Crds { write } = &cli.command {

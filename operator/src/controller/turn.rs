@@ -26,7 +26,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// The loop turns at least this often: expired peers, and proof of life.
 const IDLE: Duration = Duration::from_secs(30);
 /// Writes of one turn; the rest follow in the next, planned anew, so that a rotation does not wait behind 10,000 first statuses.
-const BATCH: usize = 200;
+const BATCH: usize = 400;
 
 /// What the controller watches.
 pub struct Feeds {
@@ -107,6 +107,9 @@ impl Controller {
         loop {
             let next = self.turn().await;
             self.metrics.turn();
+            if next.is_some_and(|next| next <= Instant::now()) {
+                continue;
+            }
             self.wait(next.unwrap_or_else(|| Instant::now() + IDLE))
                 .await;
             tokio::time::sleep(SETTLE).await;
