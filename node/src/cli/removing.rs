@@ -154,11 +154,9 @@ fn confirm(context: &Context, args: &Rm, names: &[String]) -> Result<(), Stop> {
             error.hint("--yes removes them without a question"),
         ));
     };
-    let question = format!(
-        "Remove {} secrets ({})?",
-        names.len(),
-        names.first().map_or("", String::as_str)
-    );
+    let more = if names.len() > 1 { ", …" } else { "" };
+    let first = names.first().map_or("", String::as_str);
+    let question = format!("Remove {} secrets ({first}{more})?", names.len());
     if terminal.confirm(&question, false)? {
         Ok(())
     } else {

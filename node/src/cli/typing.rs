@@ -1,6 +1,7 @@
 //! From the arguments of the process to a command; mistakes in the form of every other error, with the nearest word.
 
 use super::args::{Cli, Color, Format};
+use super::closest::closest;
 use super::output::Paint;
 use super::stop::Stop;
 use super::wants_documents;
@@ -54,6 +55,13 @@ fn mistake(error: &clap::Error, arguments: &[String]) -> ApiError {
     }
     let near = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg];
     let near = near.iter().find_map(|kind| nearest(error.get(*kind)));
+    let (command, inner) = command_of(arguments);
+    let near = near.or_else(|| {
+        let typed = listed(error.get(ContextKind::InvalidSubcommand));
+        closest(&typed, inner.iter().map(String::as_str))
+            .into_iter()
+            .next()
+    });
     let values = listed(error.get(ContextKind::ValidValue));
     let usage = Stop::usage(message);
     let usage = match (near, values.is_empty()) {
@@ -61,7 +69,7 @@ fn mistake(error: &clap::Error, arguments: &[String]) -> ApiError {
         (Some(near), true) => usage.hint(format!("did you mean {near}?")),
         (None, true) => usage,
     };
-    usage.next(format!("{} --help", command_of(arguments)))
+    usage.next(format!("{command} --help"))
 }
 
 fn listed(value: Option<&ContextValue>) -> String {
@@ -81,8 +89,8 @@ fn nearest(value: Option<&ContextValue>) -> Option<String> {
     }
 }
 
-/// The command that was typed, as far as it is one.
-fn command_of(arguments: &[String]) -> String {
+/// The command that was typed, as far as it is one, and the commands below it.
+fn command_of(arguments: &[String]) -> (String, Vec<String>) {
     let tree = Cli::command();
     let (mut at, mut words) = (&tree, vec!["polykey"]);
     for argument in arguments.iter().skip(1) {
@@ -91,7 +99,8 @@ fn command_of(arguments: &[String]) -> String {
             words.push(inner.get_name());
         }
     }
-    words.join(" ")
+    let inner = at.get_subcommands().map(|c| c.get_name().to_owned());
+    (words.join(" "), inner.collect())
 }
 
 /// A password in the environment is seen by every program that is started from there, and by `ps e`.
@@ -132,6 +141,8 @@ mod tests {
     fn a_typo_is_answered_with_the_nearest_word_and_the_help_of_its_command() {
         let wrong = error(&["polykey", "statsu"]);
         assert_eq!(wrong.hint.as_deref(), Some("did you mean status?"));
+        let wrong = error(&["polykey", "gte", "app:x"]);
+        assert_eq!(wrong.hint.as_deref(), Some("did you mean get?"));
         let wrong = error(&["polykey", "vault", "creat", "x"]);
         assert_eq!(wrong.hint.as_deref(), Some("did you mean create?"));
         assert_eq!(wrong.next, ["polykey vault --help"]);
