@@ -6,12 +6,13 @@ use crate::laptop::Laptop;
 use crate::node::Node;
 use crate::pod::Pod;
 use crate::socket::{Socket, socket_of};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use polykey_client::access::{AccessSet, Delivery, Peer, Purpose, Rule};
 use polykey_core::ids::{CommitId, NodeId, VaultId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Name of the vault on the laptop, and of the PolykeyVault.
 pub const VAULT: &str = "app";
@@ -206,6 +207,20 @@ fn access(laptop: NodeId, vault: VaultId) -> AccessSet {
         ..AccessSet::default()
     }
     .sealed()
+}
+
+/// Does `work` until it is done, or until SIGTERM or SIGINT: then it is dropped, and with it the processes that it started.
+///
+/// # Errors
+/// Those of the work, or that it was interrupted.
+pub async fn unless_stopped<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        done = work => done,
+        _ = terminate.recv() => bail!("stopped by SIGTERM"),
+        _ = interrupt.recv() => bail!("stopped by SIGINT"),
+    }
 }
 
 /// Looks at `condition` until it holds, for at most [`DEADLINE`]; the error is the last reason that it did not.

@@ -4,7 +4,7 @@ use crate::figures::{Samples, millis, ratio};
 use crate::floor::{self, FILES, Floor, STEPS, VALUE};
 use crate::switches::Switches;
 use anyhow::{Context, Result};
-use polykey_tests::line::{Line, VAULT};
+use polykey_tests::line::{Line, VAULT, unless_stopped};
 use polykey_tests::socket::Socket;
 use polykey_tests::tools;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ impl Default for Chain {
 
 /// Measures and prints.
 pub fn measure(options: &Chain) -> Result<()> {
-    floor::alone(run(options))
+    floor::alone(unless_stopped(run(options)))
 }
 
 async fn run(options: &Chain) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use crate::floor::{self, Station};
 use anyhow::{Context, Result};
-use polykey_tests::line::Line;
+use polykey_tests::line::{Line, unless_stopped};
 use polykey_tests::tools;
 use quinn::crypto::rustls::QuicClientConfig;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl Default for Memory {
 
 /// Measures and prints.
 pub fn measure(options: &Memory) -> Result<()> {
-    floor::alone(run(options))
+    floor::alone(unless_stopped(run(options)))
 }
 
 async fn run(options: &Memory) -> Result<()> {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use chance::Chance;
 use clap::Parser;
 use polykey_core::ids::CommitId;
-use polykey_tests::line::{Line, VAULT};
+use polykey_tests::line::{Line, VAULT, unless_stopped};
 use polykey_tests::socket::Socket;
 use polykey_tests::tools;
 use reader::Reader;
@@ -45,7 +45,7 @@ fn main() -> Result<ExitCode> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let good = runtime.block_on(run(arguments.rounds, &mut chance))?;
+    let good = runtime.block_on(unless_stopped(run(arguments.rounds, &mut chance)))?;
     Ok(if good {
         ExitCode::SUCCESS
     } else {
