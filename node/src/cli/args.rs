@@ -2,7 +2,8 @@
 
 #![allow(
     clippy::doc_markdown,
-    reason = "these comments are the help on a terminal, where a backtick is a backtick"
+    rustdoc::broken_intra_doc_links,
+    reason = "these comments are the help on a terminal, where a backtick is a backtick and [@VERSION] is optional"
 )]
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
