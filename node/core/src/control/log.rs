@@ -116,6 +116,8 @@ pub struct State {
     pub members: BTreeMap<NodeId, Member>,
     /// The epochs that no later one supersedes, ascending by id: one, or several when owners rotated at one moment.
     pub epochs: Vec<EpochId>,
+    /// The commits of prunes in force: see [`State::pruned`].
+    prunes: BTreeSet<CommitId>,
 }
 
 impl State {
@@ -123,6 +125,11 @@ impl State {
     #[must_use]
     pub fn role_of(&self, node: &NodeId, now: u64) -> Option<Role> {
         self.members.get(node)?.role_at(now)
+    }
+
+    /// Commits whose proper ancestors an owner let go of, ascending: everyone may drop the trees of those ancestors, never their headers.
+    pub fn pruned(&self) -> impl Iterator<Item = &CommitId> {
+        self.prunes.iter()
     }
 
     /// Nodes that are owners, ascending.
@@ -293,7 +300,9 @@ impl Control {
         self.check_against(op, &past)?;
         if !matches!(
             op.body(),
-            Some(Body::Grant { .. } | Body::Revoke { .. } | Body::Rotate { .. })
+            Some(
+                Body::Grant { .. } | Body::Revoke { .. } | Body::Rotate { .. } | Body::Prune { .. }
+            )
         ) {
             return self.remember(signed, id);
         }
@@ -555,6 +564,12 @@ impl Control {
         self.next(author, Body::Rotate { epoch })
     }
 
+    /// The unsigned operation that lets everyone drop the trees of proper ancestors of `keep`.
+    #[must_use]
+    pub fn prune(&self, author: NodeId, keep: CommitId) -> Op {
+        self.next(author, Body::Prune { keep })
+    }
+
     /// The state as it would be without `target`: for whom the new epoch of its removal is wrapped.
     #[must_use]
     pub fn state_without(&self, target: &Target) -> State {
@@ -814,6 +829,9 @@ impl Control {
                 self.accepted.push(at);
             }
             Body::Rotate { .. } => {}
+            Body::Prune { keep } => {
+                self.state.prunes.insert(*keep);
+            }
             _ => return false,
         }
         if let Some(record) = entry.op.payload().epoch() {
@@ -1020,7 +1038,21 @@ impl Control {
         State {
             members,
             epochs: self.live_epochs(past, void),
+            prunes: self.prunes(past, void),
         }
+    }
+
+    fn prunes(&self, past: &Bits, void: &Bits) -> BTreeSet<CommitId> {
+        let keep = |(_, e): (usize, &Entry)| match e.body() {
+            Body::Prune { keep } => Some(*keep),
+            _ => None,
+        };
+        self.entries
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| past.has(*at) && !void.has(*at))
+            .filter_map(keep)
+            .collect()
     }
 
     /// Epochs of operations in force on which no other such operation builds.

@@ -1,7 +1,7 @@
 //! The control log of a vault: who may do what. A DAG of signed operations whose meaning is a function of the set of them: no order of arrival, no
 //! clock and no network matters. Mirrors evaluate it as members do; no key is needed.
 //!
-//! [`op`](self) has the encodings of all ten kinds; `log` the evaluation, of Genesis, Grant, Revoke and Rotate. An operation of another kind that its
+//! [`op`](self) has the encodings of all ten kinds; `log` the evaluation, of Genesis, Grant, Revoke, Rotate and Prune. An operation of another kind that its
 //! author may write makes the vault [`Control::needs_upgrade`]: it is never skipped, since skipping it would be another state than other nodes have.
 
 mod bits;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::enc;
 use crate::epoch::{EpochRecord, EpochSecret, Place, ShapeKey, WrapRecord, wrap};
-use crate::ids::{NodeId, OpId, VaultId};
+use crate::ids::{CommitId, NodeId, OpId, VaultId};
 use crate::keys::RootKey;
 use crate::sign::Signed;
 use proptest::prelude::*;
@@ -254,17 +254,27 @@ fn malformed_operations_have_names() {
 }
 
 #[test]
+fn an_owner_lets_trees_go_and_nobody_else() {
+    let (_, mut control) = founded();
+    grant(&mut control, 0, 1, Role::Writer);
+    let keep = CommitId::from([7; 32]);
+    let by_writer = signed(control.prune(node(1), keep), 1);
+    assert!(control.apply(&by_writer).is_err());
+    assert_eq!(control.state().pruned().count(), 0);
+    let prune = signed(control.prune(node(0), keep), 0);
+    assert_eq!(control.apply(&prune).unwrap(), Applied::Counts);
+    assert!(control.state().pruned().eq([&keep]));
+    let before = control.state().clone();
+    control.judge();
+    assert_eq!(control.state(), &before, "judged anew, it is the same");
+}
+
+#[test]
 fn kinds_of_later_versions_make_a_vault_read_only_and_are_never_skipped() {
     let (_, mut control) = founded();
     grant(&mut control, 0, 1, Role::Reader);
     let heads = control.heads();
     for (author, body) in [
-        (
-            1,
-            Body::Prune {
-                keep: [1; 32].into(),
-            },
-        ),
         (1, Body::Format { min: 2 }),
         (
             2,
@@ -301,16 +311,9 @@ fn kinds_of_later_versions_make_a_vault_read_only_and_are_never_skipped() {
         "who may not do it does no harm with it"
     );
 
-    let prune = op(
-        &control,
-        0,
-        heads.clone(),
-        Body::Prune {
-            keep: [1; 32].into(),
-        },
-    );
-    let id = OpId::from(prune.id());
-    assert!(matches!(control.apply(&prune), Err(ControlError::NeedsUpgrade(n)) if n == id));
+    let format = op(&control, 0, heads.clone(), Body::Format { min: 2 });
+    let id = OpId::from(format.id());
+    assert!(matches!(control.apply(&format), Err(ControlError::NeedsUpgrade(n)) if n == id));
     assert_eq!(control.needs_upgrade(), Some(id));
     let after = op(&control, 0, vec![id], Body::Rotate { epoch: epoch(7) });
     assert!(
