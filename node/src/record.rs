@@ -79,10 +79,10 @@ impl Record {
     }
 
     /// A workload gets a version for the first time.
-    pub async fn delivered(&self, who: &Identity, vault: &VaultId, version: CommitId) {
+    pub fn delivered(&self, who: &Identity, vault: &VaultId, version: CommitId) {
         let subject = about(Some(*vault), version.to_string());
-        self.write(Kind::Read, actor(who), subject, Outcome::Done)
-            .await;
+        // Not waited for: the writer is told now and syncs at once, and a rotation need not stand in front of a pod meanwhile.
+        tokio::spawn(self.write(Kind::Read, actor(who), subject, Outcome::Done));
     }
 
     /// A workload may not read what it asked for.

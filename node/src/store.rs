@@ -1,14 +1,17 @@
 //! The store: one sled database behind this file, which is the only one that names it. Rows are sealed, batches are atomic, and a commit is acknowledged only after the disk has it.
 //!
-//! sled's own flush ends in `sync_file_range` on Linux: neither the disk's cache nor the metadata of a grown file is written by it. So every group of commits is followed by
-//! an `fdatasync` of our own on the same file. One writer thread applies what has queued up, flushes once for all, and then answers all.
+//! sled's own flush ends in `sync_file_range` on Linux: neither the disk's cache nor the metadata of a grown file is written by it. So each flush is followed by an `fdatasync`
+//! of our own on the same file. That is done once for some hundred commits, and not in front of anybody who waits: a commit is durable by one frame of the [`journal`], whose rows
+//! are given to sled after it, and once more at the next start. One writer thread puts what has queued up into one frame and then answers all.
 //!
 //! Large rows stand in [`packs`] beside it, since sled does not sync those at all.
 //!
 //! A failed write ends writing: what sled then holds in memory may not be on the disk, and nothing may be acknowledged on top of it until the agent starts again.
 
+mod journal;
 mod packs;
 
+use journal::{Journal, Row};
 use packs::{Appender, INLINE, MAX_ROW, Packs, Place};
 use polykey_core::row::RowKey;
 use polykey_core::seal;
@@ -195,9 +198,6 @@ pub struct Store {
     released: watch::Sender<()>,
 }
 
-/// A row as it is stored, by its place; `None` removes it.
-type Row = (Vec<u8>, Option<Vec<u8>>);
-
 struct Job {
     rows: Vec<Row>,
     done: oneshot::Sender<Result<(), StoreError>>,
@@ -237,6 +237,8 @@ impl Store {
             _lock: lock,
             released: watch::Sender::new(()),
         };
+        store.check_schema()?;
+        disk.recover(&db)?;
         store.start_counted(&mut disk)?;
         store.compact(&mut disk)?;
         let spawned = std::thread::Builder::new()
@@ -407,25 +409,29 @@ impl Store {
             .map_err(|_| StoreError::Damaged(table))
     }
 
-    /// Checks the schema and counts this start.
-    fn start_counted(&mut self, disk: &mut Disk) -> Result<(), StoreError> {
-        let number = |bytes: &[u8]| {
-            <[u8; 8]>::try_from(bytes)
+    fn number(&self, key: &[u8]) -> Result<Option<u64>, StoreError> {
+        let number = |bytes: Zeroizing<Vec<u8>>| {
+            <[u8; 8]>::try_from(bytes.as_slice())
                 .map(u64::from_be_bytes)
                 .map_err(|_| StoreError::Damaged(Table::Meta))
         };
-        if let Some(found) = self.get(Table::Meta, b"schema")? {
-            let found = u32::try_from(number(&found)?).unwrap_or(u32::MAX);
-            if found > SCHEMA {
-                return Err(StoreError::Newer {
-                    path: self.path.clone(),
-                    found,
-                });
-            }
+        self.get(Table::Meta, key)?.map(number).transpose()
+    }
+
+    fn check_schema(&self) -> Result<(), StoreError> {
+        match self.number(b"schema")? {
+            Some(found) if found > u64::from(SCHEMA) => Err(StoreError::Newer {
+                path: self.path.clone(),
+                found: u32::try_from(found).unwrap_or(u32::MAX),
+            }),
+            _ => Ok(()),
         }
-        self.boot = 1 + self
-            .get(Table::Meta, b"boot")?
-            .map_or(Ok(0), |b| number(&b))?;
+    }
+
+    /// Checks the schema, which the journal may just have brought, and counts this start.
+    fn start_counted(&mut self, disk: &mut Disk) -> Result<(), StoreError> {
+        self.check_schema()?;
+        self.boot = 1 + self.number(b"boot")?.unwrap_or(0);
         let mut batch = Batch::default();
         batch.put(
             Table::Meta,
@@ -614,11 +620,14 @@ fn put_snapshots_aside(dir: &Path) -> bool {
     !snapshots.is_empty() && snapshots.iter().all(aside)
 }
 
-/// What makes writes durable: our own handle of sled's file for `fdatasync`, and the end of the packs.
+/// What makes writes durable: the journal, our own handle of sled's file for `fdatasync`, and the end of the packs.
 struct Disk {
     path: PathBuf,
     file: File,
     packs: Appender,
+    journal: Journal,
+    /// What the journal held at the start.
+    held: Vec<Row>,
 }
 
 impl Disk {
@@ -644,11 +653,21 @@ impl Disk {
         }
         let file = File::open(dir.join("db")).map_err(io("open its file"))?;
         let packs = Appender::open(packs).map_err(io("open its packs"))?;
+        let (journal, held) = Journal::open(dir).map_err(io("open its journal"))?;
         Ok(Disk {
             path: dir.to_path_buf(),
             file,
             packs,
+            journal,
+            held,
         })
+    }
+
+    /// Gives sled what the journal holds: it may have lost any part of it.
+    fn recover(&mut self, db: &sled::Db) -> Result<(), StoreError> {
+        let held = std::mem::take(&mut self.held);
+        self.apply(db, held)?;
+        self.checkpoint(db)
     }
 
     /// Writes batches, each whole or not at all, and returns when the disk has all of them: large rows first, then what points to them.
@@ -657,37 +676,74 @@ impl Disk {
         db: &sled::Db,
         batches: impl IntoIterator<Item = Vec<Row>>,
     ) -> Result<(), StoreError> {
-        let batches = batches
+        let rows = batches
             .into_iter()
-            .map(|rows| self.place(rows))
-            .collect::<Result<Vec<_>, _>>()
+            .flatten()
+            .map(|row| self.place(row))
+            .collect::<io::Result<Vec<_>>>()
             .map_err(|e| self.io("write its packs", e))?;
         self.packs
             .sync()
             .map_err(|e| self.io("sync its packs", e))?;
-        for batch in batches {
-            db.apply_batch(batch)
-                .map_err(|e| self.database("write", e))?;
+        if self.journaled(&rows)? {
+            return self.apply(db, rows);
         }
+        self.checkpoint(db)?;
+        if self.journaled(&rows)? {
+            return self.apply(db, rows);
+        }
+        // More than a journal: sled's own batch is whole or not there.
+        let mut batch = sled::Batch::default();
+        for (key, value) in rows {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        db.apply_batch(batch)
+            .map_err(|e| self.database("write", e))?;
+        self.sync(db)
+    }
+
+    fn journaled(&mut self, rows: &[Row]) -> Result<bool, StoreError> {
+        let written = self.journal.write(rows);
+        written.map_err(|e| self.io("write its journal", e))
+    }
+
+    /// Tells sled, in memory. The journal has it.
+    fn apply(&self, db: &sled::Db, rows: Vec<Row>) -> Result<(), StoreError> {
+        for (key, value) in rows {
+            let result = match value {
+                Some(value) => db.insert(key, value),
+                None => db.remove(key),
+            };
+            result.map_err(|e| self.database("write", e))?;
+        }
+        Ok(())
+    }
+
+    /// Brings to the disk what sled holds, after which the journal may begin again.
+    fn checkpoint(&mut self, db: &sled::Db) -> Result<(), StoreError> {
+        self.sync(db)?;
+        let mut round = [0; 16];
+        getrandom::fill(&mut round).map_err(|_| StoreError::Randomness)?;
+        let begun = self.journal.begin(round);
+        begun.map_err(|e| self.io("write its journal", e))
+    }
+
+    fn sync(&self, db: &sled::Db) -> Result<(), StoreError> {
         db.flush().map_err(|e| self.database("flush", e))?;
         self.file.sync_data().map_err(|e| self.io("sync", e))
     }
 
-    fn place(&mut self, rows: Vec<Row>) -> io::Result<sled::Batch> {
-        let mut batch = sled::Batch::default();
-        for (key, row) in rows {
-            match row {
-                None => batch.remove(key),
-                Some(row) if row.len() <= INLINE => {
-                    batch.insert(key, [&[HERE], row.as_slice()].concat());
-                }
-                Some(row) => batch.insert(
-                    key,
-                    [&[PACKED], &self.packs.append(&row)?.to_bytes()[..]].concat(),
-                ),
-            }
-        }
-        Ok(batch)
+    /// Puts a large row into a pack, and leaves its place in sled.
+    fn place(&mut self, (key, row): Row) -> io::Result<Row> {
+        let stored = match row {
+            None => None,
+            Some(row) if row.len() <= INLINE => Some([&[HERE], row.as_slice()].concat()),
+            Some(row) => Some([&[PACKED], &self.packs.append(&row)?.to_bytes()[..]].concat()),
+        };
+        Ok((key, stored))
     }
 
     fn io(&self, step: &'static str, source: io::Error) -> StoreError {
@@ -742,6 +798,15 @@ fn write_jobs(mut jobs: mpsc::Receiver<Job>, db: &sled::Db, disk: &mut Disk, sto
             };
             done.send(answer).ok();
         }
+    }
+    if !stopped.load(Ordering::Acquire)
+        && let Err(e) = disk.checkpoint(db)
+    {
+        // Nothing is lost: the journal has it.
+        tracing::warn!(
+            error = &e as &dyn std::error::Error,
+            "the store could not be tidied up at its end"
+        );
     }
 }
 

@@ -382,10 +382,7 @@ impl Stream {
         let name = self.names[at].text.clone();
         let first = watches.consumers.delivering(&self.who, &name, version);
         if first {
-            watches
-                .record
-                .delivered(&self.who, &rule.vault, version)
-                .await;
+            watches.record.delivered(&self.who, &rule.vault, version);
         }
         let mut begun = false;
         loop {
