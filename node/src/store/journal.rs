@@ -89,7 +89,9 @@ impl Journal {
             return Ok(false);
         }
         let mut body = Vec::with_capacity(length);
-        rows.iter().for_each(|row| encode(row, &mut body));
+        for row in rows {
+            encode(row, &mut body);
+        }
         let head = Head {
             round: self.round,
             number: self.number,
