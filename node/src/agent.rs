@@ -73,6 +73,8 @@ pub struct Config {
     pub pod_name: Option<String>,
     /// Takes a store that another pod made.
     pub move_here: bool,
+    /// A person says that no other copy of this node runs any more.
+    pub only_copy: bool,
     /// Domain of the headless Service of the nodes.
     pub peers_domain: Option<String>,
 }
@@ -173,6 +175,9 @@ impl Agent {
         } = opened;
         if let Some(pod) = &config.pod_name {
             store.belongs_to(pod, config.move_here).await?;
+        }
+        if config.only_copy {
+            vaults.standing().alone().await?;
         }
         let me = vaults.me();
         let record = Arc::new(Record::new(writing_to(audit.clone())));

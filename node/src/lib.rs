@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod net;
 pub mod peers;
 pub mod record;
+pub mod standing;
 pub mod store;
 pub mod sync;
 pub mod vaults;

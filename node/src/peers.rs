@@ -5,7 +5,9 @@
 pub mod address;
 mod backoff;
 mod dial;
+mod double;
 pub mod known;
+mod seen;
 mod table;
 
 use crate::net::{Close, Connection, HANDSHAKE_DEADLINE, Knock, Net, NetError};
@@ -17,7 +19,9 @@ use known::{Known, Place, Why};
 use minicbor::{Decode, Encode};
 use polykey_client::{access, api};
 use polykey_core::ids::NodeId;
+use polykey_core::wire::SignedStart;
 use polykey_core::{enc, wire};
+use seen::SeenStarts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,7 +35,7 @@ pub const MAX_CONFIGURED: usize = 1024;
 pub const MAX_ADDRESSES: usize = 16;
 /// Handshakes of accepted connections in progress; further ones wait in the endpoint's own bounded queue.
 const MAX_HANDSHAKES: usize = 64;
-/// A hello is 60 bytes with all the versions it may name.
+/// A hello is 210 bytes with all the versions it may name.
 const MAX_HELLO: usize = 256;
 /// How often lists that end by the clock (a peer's `expires`, a grant's) are looked at.
 const TICK: Duration = Duration::from_secs(5);
@@ -91,13 +95,14 @@ pub struct Start {
 /// Known nodes and connections.
 pub struct Peers {
     me: NodeId,
-    hello: wire::Hello,
+    start: SignedStart,
     net: Net,
     store: Arc<Store>,
     vaults: Arc<Vaults>,
     known: Arc<RwLock<Known>>,
     syncing: Arc<Syncing>,
     table: Mutex<Connections>,
+    seen: Mutex<SeenStarts>,
     /// One edit of the rows at a time.
     editing: tokio::sync::Mutex<()>,
     /// Changes when a list of known nodes does.
@@ -111,6 +116,8 @@ pub struct Peers {
 struct Connections {
     next: u64,
     live: BTreeMap<NodeId, Live>,
+    /// A second process with the identity of one in `live`, or the one before it that has not been found dead yet.
+    beside: BTreeMap<NodeId, Live>,
     /// Nodes to which a hello is on its way.
     greeting: BTreeSet<NodeId>,
     past: BTreeMap<NodeId, Past>,
@@ -120,12 +127,15 @@ struct Live {
     number: u64,
     connection: Connection,
     facts: Facts,
+    start: SignedStart,
 }
 
 #[derive(Default)]
 struct Past {
     seen_ms: Option<u64>,
     failure: Option<String>,
+    /// When two processes with its identity were found connected.
+    cloned_ms: Option<u64>,
 }
 
 /// What came of a dial that was answered.
@@ -152,11 +162,8 @@ impl Peers {
         let known = Arc::new(RwLock::new(read_rows(&store)?));
         let peers = Arc::new(Peers {
             me,
-            hello: wire::Hello {
-                instance: start.instance.into(),
-                boot: start.boot,
-                versions: vec![wire::VERSION],
-            },
+            start: vaults.sign_start(start.instance, start.boot),
+            seen: Mutex::new(SeenStarts::read(&store)?),
             syncing: Syncing::new(me, vaults.clone(), known.clone()),
             net,
             store,
@@ -223,11 +230,8 @@ impl Peers {
     /// Puts the peers and siblings of an access set in force, all of them. Connected nodes are told to look again at what they share with this one.
     pub fn set_access(&self, peers: &[access::Peer], siblings: &[access::Sibling]) {
         self.change(|known| known.set_access(peers, siblings));
-        let connected: Vec<Connection> = {
-            let table = locked(&self.table);
-            table.live.values().map(|l| l.connection.clone()).collect()
-        };
-        let hello = self.hello.clone();
+        let connected = self.open_connections();
+        let hello = wire::Hello::new(&self.start, None);
         tokio::spawn(async move {
             for connection in connected {
                 // One that fails has ended, and looks again when it returns.
@@ -274,6 +278,7 @@ impl Peers {
                     addresses: addresses.iter().map(ToString::to_string).collect(),
                     origin: why.word().to_owned(),
                     connected: live.is_some(),
+                    cloned: past.is_some_and(|p| p.cloned_ms.is_some()),
                     address: live.map(|l| l.connection.remote().to_string()),
                     seen_ms: match live {
                         Some(_) => Some(now),
@@ -295,13 +300,12 @@ impl Peers {
             running.abort();
             let _ = running.await;
         }
-        let live: Vec<Connection> = {
+        let live = self.open_connections();
+        {
             let mut table = locked(&self.table);
-            std::mem::take(&mut table.live)
-                .into_values()
-                .map(|l| l.connection)
-                .collect()
-        };
+            table.live.clear();
+            table.beside.clear();
+        }
         for connection in &live {
             connection.close(Close::Bye);
         }
@@ -349,15 +353,22 @@ impl Peers {
 
     /// Ends the connections of nodes that are no longer known.
     fn drop_strangers(&self) {
-        let live: Vec<Connection> = {
-            let table = locked(&self.table);
-            table.live.values().map(|l| l.connection.clone()).collect()
-        };
-        for connection in live {
+        for connection in self.open_connections() {
             if !self.knows(&connection.node()) {
                 connection.close(Close::UnknownNode);
             }
         }
+    }
+
+    fn open_connections(&self) -> Vec<Connection> {
+        let table = locked(&self.table);
+        let all = table.live.values().chain(table.beside.values());
+        all.map(|l| l.connection.clone()).collect()
+    }
+
+    /// What this node says to `node`.
+    fn hello_to(&self, node: &NodeId) -> wire::Hello {
+        wire::Hello::new(&self.start, locked(&self.seen).of(node))
     }
 
     /// Takes in a node that dialled, if it is known and says hello in time.
@@ -382,10 +393,15 @@ impl Peers {
         let Ok(Ok((hello, mut stream))) = heard else {
             return Err(turned_away(&connection, Close::NoHello));
         };
-        if !self.register(&connection, &hello) {
+        let Ok(start) = SignedStart::read(&hello.start, &node) else {
+            return Err(turned_away(&connection, Close::NoHello));
+        };
+        let answer = self.hello_to(&node);
+        self.hear(&start, hello.seen).await;
+        if !self.register(&connection, start) {
             return Err(turned_away(&connection, Close::Duplicate));
         }
-        stream.tx.send(framed(&self.hello)).await?;
+        stream.tx.send(framed(&answer)).await?;
         stream.tx.finish();
         Ok(node)
     }
@@ -406,7 +422,8 @@ impl Peers {
             return Ok(Greeting::Again(node));
         }
         let _reserved = Reserved(self, node);
-        let answer = tokio::time::timeout(HANDSHAKE_DEADLINE, say_hello(&connection, &self.hello));
+        let mine = self.hello_to(&node);
+        let answer = tokio::time::timeout(HANDSHAKE_DEADLINE, say_hello(&connection, &mine));
         let hello = match answer.await {
             Ok(Ok(hello)) => hello,
             Ok(Err(NetError::Closed(Close::Duplicate))) => return Ok(Greeting::Again(node)),
@@ -416,7 +433,11 @@ impl Peers {
             }
             Err(_) => return Err(turned_away(&connection, Close::NoHello)),
         };
-        if !self.register(&connection, &hello) {
+        let Ok(start) = SignedStart::read(&hello.start, &node) else {
+            return Err(turned_away(&connection, Close::NoHello));
+        };
+        self.hear(&start, hello.seen).await;
+        if !self.register(&connection, start) {
             connection.close(Close::Duplicate);
             return Ok(Greeting::Again(node));
         }
@@ -434,19 +455,37 @@ impl Peers {
         worth && table.greeting.insert(*node)
     }
 
-    /// Makes this the connection to its node, unless the one there is stays.
-    fn register(self: &Arc<Self>, connection: &Connection, hello: &wire::Hello) -> bool {
+    /// Takes in what a hello says of both stores' past. It is on the disk before anything else is said on the connection.
+    async fn hear(&self, start: &SignedStart, seen: Option<wire::Seen>) {
+        let node = start.payload().node;
+        if let Some(seen) = seen {
+            let shared = self.vaults.shared_with(&node);
+            let standing = self.vaults.standing();
+            if let Err(error) = standing.remembered(&self.start, &seen, node, &shared).await {
+                tracing::error!(%error, "what a peer remembers of this store could not be written");
+            }
+        }
+        let noted = locked(&self.seen).note(start.payload());
+        if let Some(batch) = noted
+            && let Err(error) = self.store.commit(batch).await
+        {
+            tracing::error!(%error, "the start of a peer could not be written");
+        }
+    }
+
+    /// Makes this the connection to its node, unless the one there is stays. That of another process of the same node steps aside until it is known whether
+    /// it lives.
+    fn register(self: &Arc<Self>, connection: &Connection, start: SignedStart) -> bool {
         let node = connection.node();
         let facts = Facts {
             dialled: connection.dialled(),
-            instance: *hello.instance,
+            instance: *start.payload().instance,
         };
         let mut table = locked(&self.table);
-        if let Some(old) = table.live.get(&node) {
-            if !table::replaces(&self.me, &node, &old.facts, &facts) {
-                return false;
-            }
-            old.connection.close(Close::Duplicate);
+        if let Some(old) = table.live.get(&node)
+            && !table::replaces(&self.me, &node, &old.facts, &facts)
+        {
+            return false;
         }
         table.next += 1;
         let number = table.next;
@@ -454,22 +493,44 @@ impl Peers {
             number,
             connection: connection.clone(),
             facts,
+            start,
         };
-        table.live.insert(node, live);
+        let new = double::Party::of(&live);
+        let old = table.live.insert(node, live);
         table.past.entry(node).or_default().failure = None;
+        let mut doubt = None;
+        if let Some(old) = old {
+            if old.facts.instance == facts.instance {
+                old.connection.close(Close::Duplicate);
+            } else {
+                doubt = Some(double::Party::of(&old));
+                if let Some(third) = table.beside.insert(node, old) {
+                    third.connection.close(Close::Duplicate);
+                }
+            }
+        }
         drop(table);
+        if let Some(old) = doubt {
+            tokio::spawn(double::settle(self.clone(), old, new));
+        }
         tokio::spawn(self.clone().serve(connection.clone(), number));
         self.links.send_modify(|n| *n += 1);
         true
     }
 
     async fn serve(self: Arc<Self>, connection: Connection, number: u64) {
-        self.syncing.clone().run(&connection, &self.hello).await;
+        self.syncing.clone().run(&connection, &self.start).await;
         let why = connection.closed().await;
         let node = connection.node();
         let mut table = locked(&self.table);
+        if table.beside.get(&node).is_some_and(|l| l.number == number) {
+            table.beside.remove(&node);
+        }
         if table.live.get(&node).is_some_and(|l| l.number == number) {
             table.live.remove(&node);
+            if let Some(other) = table.beside.remove(&node) {
+                table.live.insert(node, other);
+            }
             let past = table.past.entry(node).or_default();
             past.seen_ms = Some(now_ms());
             past.failure = Some(why.to_string());
@@ -565,9 +626,9 @@ fn understood(frame: &[u8]) -> Option<wire::Hello> {
     hello.versions.contains(&wire::VERSION).then_some(hello)
 }
 
-fn framed(hello: &wire::Hello) -> Vec<u8> {
-    // A hello of this program is 30 bytes.
-    wire::frame(hello).unwrap_or_default()
+fn framed<M: wire::Message>(message: &M) -> Vec<u8> {
+    // What goes through here has some two hundred bytes.
+    wire::frame(message).unwrap_or_default()
 }
 
 fn turned_away(connection: &Connection, why: Close) -> NetError {

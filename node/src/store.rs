@@ -70,6 +70,8 @@ pub enum Table {
     Audit = 12,
     /// What arrived before what it depends on.
     Held = 13,
+    /// Per peer: its highest boot that was seen, and the process that had it.
+    Seen = 14,
 }
 
 /// Why the store could not be used.
@@ -269,6 +271,13 @@ impl Store {
         let mut batch = Batch::default();
         batch.put(Table::Meta, b"pod", pod.as_bytes().to_vec());
         self.commit(batch).await
+    }
+
+    /// Counts the next start on from `boot`, if that is higher than this one: a peer has seen it of a later state of this store.
+    pub fn raise_boot(&self, batch: &mut Batch, boot: u64) {
+        if boot > self.boot {
+            batch.put(Table::Meta, b"boot", boot.to_be_bytes().to_vec());
+        }
     }
 
     /// How many times this store was opened.

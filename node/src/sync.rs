@@ -12,7 +12,7 @@ use crate::peers::known::Known;
 use crate::vaults::{VaultError, Vaults};
 use faults::Faults;
 use polykey_core::ids::{NodeId, VaultId};
-use polykey_core::wire::{self, Call, Message, WireError};
+use polykey_core::wire::{self, Call, Message, SignedStart, WireError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -79,7 +79,7 @@ struct Session {
     syncing: Arc<Syncing>,
     connection: Connection,
     peer: NodeId,
-    hello: Vec<u8>,
+    start: SignedStart,
     slots: Mutex<BTreeMap<VaultId, Slot>>,
     next: std::sync::atomic::AtomicU64,
     /// Look at all vaults again.
@@ -125,11 +125,11 @@ impl Syncing {
     }
 
     /// Talks until the connection ends.
-    pub(crate) async fn run(self: Arc<Self>, connection: &Connection, hello: &wire::Hello) {
+    pub(crate) async fn run(self: Arc<Self>, connection: &Connection, start: &SignedStart) {
         let session = Arc::new(Session {
             peer: connection.node(),
             connection: connection.clone(),
-            hello: wire::frame(hello).unwrap_or_default(),
+            start: start.clone(),
             slots: Mutex::default(),
             next: 0.into(),
             again: Notify::new(),
@@ -234,6 +234,7 @@ impl Session {
             Call::Pull => serve::pull(self, stream).await,
             Call::Get => serve::get(self, stream).await,
             Call::Need => serve::need(self, stream).await,
+            Call::Cloned => self.cloned(stream).await,
             Call::Sync => Ok(()),
         }
     }
@@ -241,11 +242,28 @@ impl Session {
     /// The peer said hello again: it may accept now what it refused before.
     async fn looks_again(&self, mut stream: Stream) -> Result<(), SyncError> {
         first::<wire::Hello>(&mut stream.rx).await?;
-        stream.tx.send(self.hello.clone()).await?;
+        let mine = wire::frame(&wire::Hello::new(&self.start, None))?;
+        stream.tx.send(mine).await?;
         stream.tx.finish();
         locked(&self.slots).retain(|_, slot| matches!(slot, Slot::Open { .. }));
         self.again.notify_one();
         Ok(())
+    }
+
+    /// The peer shows the start of another process with this node's identity.
+    async fn cloned(&self, mut stream: Stream) -> Result<(), SyncError> {
+        let word: wire::Cloned = first(&mut stream.rx).await?;
+        let standing = self.syncing.vaults.standing();
+        let shown = standing
+            .shown_double(&self.start, &word.start, word.older, self.peer)
+            .await;
+        match shown {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(SyncError::Fault(
+                "a start that this node did not sign".to_owned(),
+            )),
+            Err(error) => Err(SyncError::Here(error.to_string())),
+        }
     }
 
     /// The peer opened a subscription.

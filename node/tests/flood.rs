@@ -17,13 +17,10 @@ fn resident() -> usize {
     pages * 4096
 }
 
-async fn connect(net: &Net, node: &Node) -> Connection {
-    let connection = net.dial(node.socket()).await.unwrap();
-    let hello = wire::Hello {
-        instance: [7; 16].into(),
-        boot: 1,
-        versions: vec![wire::VERSION],
-    };
+async fn connect(net: &(u8, Net), node: &Node) -> Connection {
+    let connection = net.1.dial(node.socket()).await.unwrap();
+    let start = wire::SignedStart::of(&RootKey::from_seed(&seed(net.0)), [7; 16], 1);
+    let hello = wire::Hello::new(&start, None);
     let frame = wire::frame(&hello).unwrap();
     // One that is not known is closed instead of answered.
     if let Ok(mut stream) = connection.call(Call::Hello as u8, &frame).await {
@@ -33,7 +30,7 @@ async fn connect(net: &Net, node: &Node) -> Connection {
 }
 
 /// Opens streams that claim the largest frames and send a little, then one that ends the connection.
-async fn attack(net: &Net, node: &Node) {
+async fn attack(net: &(u8, Net), node: &Node) {
     let connection = connect(net, node).await;
     let mut open = Vec::new();
     for call in [Call::Sync, Call::Pull, Call::Get, Call::Need].repeat(25) {
@@ -51,7 +48,10 @@ async fn attack(net: &Net, node: &Node) {
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_frames_cost_no_memory() {
     let node = Node::start(1).await;
-    let nets = [40, 41].map(|n| Net::bind(&seed(n), (Ipv4Addr::LOCALHOST, 0).into()).unwrap());
+    let nets = [40, 41].map(|n| {
+        let net = Net::bind(&seed(n), (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        (n, net)
+    });
     let known = RootKey::from_seed(&seed(40)).node_id();
     node.peers.add(known, None).await.unwrap();
     let round = async || {

@@ -402,7 +402,7 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__agent__subcmd__start)
-            opts="-o -q -v -h --background --detached --password-file --key-file --init --listen --api-listen --probe-listen --audience --issuer --jwks-url --review-url --review --kube-ca-file --kube-token-file --operator-subject --pod-name --peers-domain --node-path --socket --output --json --quiet --verbose --no-input --color --help"
+            opts="-o -q -v -h --background --detached --password-file --key-file --init --only-copy --listen --api-listen --probe-listen --audience --issuer --jwks-url --review-url --review --kube-ca-file --kube-token-file --operator-subject --pod-name --move-store --peers-domain --node-path --socket --output --json --quiet --verbose --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -494,6 +494,8 @@ never\t'Never'"
 complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -l background -d 'Return when the agent answers; it goes on by itself, its log in the node path'
 complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -l detached -d 'Leave the session of the terminal (set by --background for itself)'
 complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -l init -d 'With --key-file: make a new identity if there is none'
+complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -l only-copy -d 'This is the only copy of the node that is left: write again after another was found'
+complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -l move-store -d 'Take a volume that a pod of another name made; never run both'
 complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -l json -d 'The same as -o json'
 complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -s q -l quiet -d 'Print only what was asked for, and errors'
 complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -s v -l verbose -d 'Print more: ids whole'

@@ -37,6 +37,9 @@ pub struct Status {
     pub access_age_seconds: Option<u64>,
     /// Open watches of workloads.
     pub consumers: u32,
+    /// Whether it is the only one of its identity, and knows its own past.
+    #[serde(default, skip_serializing_if = "Standing::is_quiet")]
+    pub standing: Standing,
     /// Vaults, as `GET /v1/vaults`.
     pub vaults: Vec<Vault>,
     /// Peers, as `GET /v1/peers`.
@@ -64,8 +67,55 @@ pub struct Vault {
     pub owners: Vec<NodeId>,
     /// Live members.
     pub members: u32,
-    /// `ok`, `pending` (granted, contents not here yet), `diverged`, `needs-upgrade` or `broken`.
+    /// `ok`, `pending` (granted, contents not here yet), `diverged`, `cloned` (see `doubles`), `needs-upgrade` or `broken`.
     pub state: String,
+    /// Pairs of versions that prove that two processes wrote with one identity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubles: Vec<Double>,
+}
+
+/// Two versions with one number by one author.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Double {
+    /// Who wrote both.
+    pub author: NodeId,
+    /// The two.
+    pub versions: [CommitId; 2],
+}
+
+/// What a node knows of other processes with its identity, and of its own past.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// Another one goes on, and this one writes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yielded: Option<OtherProcess>,
+    /// There is another one, and this one goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubled: Option<OtherProcess>,
+    /// The peer that had seen a later state of this store than it was started with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_by: Option<NodeId>,
+}
+
+impl Standing {
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        *self == Standing::default()
+    }
+}
+
+/// Another process with this node's identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherProcess {
+    /// Which start of the store it was.
+    pub boot: u64,
+    /// The peer that is or was connected to it.
+    pub told_by: NodeId,
+    /// When this node learned of it, unix milliseconds.
+    pub at_ms: u64,
 }
 
 /// `GET /v1/vaults`.
@@ -295,6 +345,9 @@ pub struct Peer {
     pub origin: String,
     /// A connection is open.
     pub connected: bool,
+    /// Two processes with its identity were connected at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cloned: bool,
     /// Remote address of the open connection.
     pub address: Option<String>,
     /// When it was last connected, unix milliseconds.

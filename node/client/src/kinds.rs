@@ -132,6 +132,9 @@ pub struct Status {
     pub vaults: Vec<Vault>,
     /// Peers of this node.
     pub peers: Vec<Peer>,
+    /// Whether it is the only one of its identity, and knows its own past; absent where there is nothing to say.
+    #[serde(skip_serializing_if = "api::Standing::is_quiet")]
+    pub standing: api::Standing,
     /// What a person should look at; `status --check` ends with 7 when there is any.
     pub problems: Vec<Problem>,
 }
@@ -155,8 +158,11 @@ pub struct Vault {
     pub name: Option<String>,
     /// `mirror`, `reader`, `writer` or `owner`.
     pub role: String,
-    /// `ok`, `pending`, `diverged`, `needs-upgrade` or `broken`.
+    /// `ok`, `pending`, `diverged`, `cloned`, `needs-upgrade` or `broken`.
     pub state: String,
+    /// Pairs of versions that prove that two processes wrote with one identity.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub doubles: Vec<api::Double>,
     /// The newest version.
     pub version: Option<CommitId>,
     /// When it was committed.
@@ -256,6 +262,9 @@ pub struct Peer {
     pub origin: String,
     /// A connection is open.
     pub connected: bool,
+    /// Two processes with its identity were connected at once.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cloned: bool,
     /// Remote address of the open connection.
     pub address: Option<String>,
     /// When it was last connected.
@@ -366,6 +375,7 @@ impl From<api::Vault> for Vault {
             name: v.name,
             role: v.role,
             state: v.state,
+            doubles: v.doubles,
             version: v.version,
             changed: v.committed_ms.and_then(from_millis),
             by: v.author.map(|id| By { id }),
@@ -406,6 +416,7 @@ impl From<api::Peer> for Peer {
             addresses: p.addresses,
             origin: p.origin,
             connected: p.connected,
+            cloned: p.cloned,
             address: p.address,
             seen: p.seen_ms.and_then(from_millis),
             last_error: p.last_error,

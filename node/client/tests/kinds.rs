@@ -42,6 +42,7 @@ fn vault() -> Vault {
         owners: vec![node()],
         members: 2,
         state: "ok".to_owned(),
+        doubles: vec![],
     })
 }
 
@@ -51,6 +52,7 @@ fn peer() -> Peer {
         addresses: vec!["10.0.4.7:30131".to_owned()],
         origin: "configured".to_owned(),
         connected: false,
+        cloned: false,
         address: None,
         seen_ms: Some(MOMENT_MS),
         last_error: Some("timed out".to_owned()),
@@ -105,6 +107,7 @@ fn a_status_is_a_document() {
         consumers: 0,
         vaults: vec![vault()],
         peers: vec![peer()],
+        standing: api::Standing::default(),
         problems: vec![Problem {
             message: "app is pending".to_owned(),
             next: Some("polykey peer ls".to_owned())

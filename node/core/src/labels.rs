@@ -44,6 +44,8 @@ pub const CLAIM: &str = "polykey/1 claim";
 pub const LINK: &str = "polykey/1 link";
 /// Signing context of a freshness beat.
 pub const BEAT: &str = "polykey/1 beat";
+/// Signing context of a process's start on a store.
+pub const START: &str = "polykey/1 start";
 /// Context of a note.
 pub const NOTE: &str = "polykey/1 note";
 /// Context of an audit entry and its signed head.

@@ -5,7 +5,7 @@
 //! | names and bytes | [`ids`], [`labels`], [`enc`] (one canonical CBOR), [`path`] |
 //! | keys | [`keys`] (words, root key), [`unlock`] (`identity.pk`), [`epoch`] (a vault's secrets and who gets them) |
 //! | sealed things | [`seal`] (objects of vaults), [`row`] (the local store), [`audit`] |
-//! | signed things | [`sign`], [`control`] (who), [`commit`] (when) |
+//! | signed things | [`sign`], [`control`] (who), [`commit`] (when), [`doubles`] (two with one number) |
 //! | contents | [`tree`] (what) |
 //! | between nodes, and before pods | [`wire`], [`acl`] |
 //!
@@ -17,6 +17,7 @@ pub mod audit;
 mod codec;
 pub mod commit;
 pub mod control;
+pub mod doubles;
 pub mod enc;
 pub mod epoch;
 pub mod ids;

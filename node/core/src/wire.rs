@@ -6,17 +6,22 @@
 //! | call | caller sends | callee answers |
 //! |---|---|---|
 //! | Hello | one [`Hello`] | one [`Hello`] |
+//! | Cloned | one [`Cloned`] | nothing |
 //! | Sync | [`SyncFrame`]s: `Sync` first, then `Announce` when something is new; the stream stays open | the same; or `Refused` and the end |
 //! | Pull | one [`Pull`] | [`ObjectsFrame`]s in top-down order, up to `End` or `Refused` |
 //! | Get | one [`Get`] | [`ObjectsFrame`]s, up to `End` or `Refused`; what it has not got it leaves out |
 //! | Need | one [`Need`] | [`RecordsFrame`]s, up to `End` or `Refused` |
+
+mod hello;
+
+pub use hello::{Cloned, Double, Hello, Seen, SignedStart, Start, double};
 
 use crate::codec;
 use crate::enc::{self, EncError};
 use crate::ids::{Address, CommitId, OpId, VaultId};
 use crate::seal;
 use crate::sign::SIGNATURE;
-use minicbor::bytes::{ByteArray, ByteVec};
+use minicbor::bytes::ByteVec;
 use minicbor::decode::Decoder;
 use minicbor::encode::{Encoder, Write};
 use minicbor::{Decode, Encode};
@@ -54,15 +59,23 @@ pub enum Call {
     Get = 3,
     /// Operations and commits by id.
     Need = 4,
+    /// There is another process with your identity.
+    Cloned = 5,
 }
 
 impl Call {
     /// The call with this number.
     #[must_use]
     pub fn from_byte(byte: u8) -> Option<Call> {
-        [Call::Hello, Call::Sync, Call::Pull, Call::Get, Call::Need]
-            .into_iter()
-            .find(|call| *call as u8 == byte)
+        let all = [
+            Call::Hello,
+            Call::Sync,
+            Call::Pull,
+            Call::Get,
+            Call::Need,
+            Call::Cloned,
+        ];
+        all.into_iter().find(|call| *call as u8 == byte)
     }
 }
 
@@ -144,30 +157,6 @@ pub fn read<M: Message>(body: &[u8]) -> Result<M, WireError> {
         return Err(WireError::Order(M::NAME));
     }
     Ok(message)
-}
-
-/// The first message of a connection, both ways.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
-pub struct Hello {
-    /// Random for each start of a process.
-    #[n(0)]
-    pub instance: ByteArray<16>,
-    /// Counts the starts of a store: a lower one than was seen means a restored store.
-    #[n(1)]
-    pub boot: u64,
-    /// Versions of these messages that the sender speaks, ascending.
-    #[n(2)]
-    #[cbor(decode_with = "codec::list::<_, _, MAX_VERSIONS>")]
-    pub versions: Vec<u16>,
-}
-
-impl Message for Hello {
-    const NAME: &'static str = "Hello";
-
-    fn sets_ascend(&self) -> bool {
-        codec::ascending(&self.versions)
-    }
 }
 
 /// What a node holds of a vault.

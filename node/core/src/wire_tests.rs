@@ -1,4 +1,5 @@
 use super::*;
+use crate::keys::RootKey;
 use proptest::prelude::*;
 
 fn ids<T: From<[u8; 32]> + Ord + std::fmt::Debug>(n: usize) -> impl Strategy<Value = Vec<T>> {
@@ -62,7 +63,10 @@ proptest! {
         instance: [u8; 16], boot: u64, versions in proptest::collection::btree_set(any::<u16>(), 0..16), frame in sync_frame(),
         vault: [u8; 32], have in ids(5), want: [u8; 32], budget: u64, addresses in ids(5), ops in ids(5), commits in ids(5), objects in blobs(), records in (blobs(), blobs()), code in refused(),
     ) {
-        comes_back(&Hello { instance: instance.into(), boot, versions: versions.into_iter().collect() })?;
+        let start = SignedStart::of(&RootKey::from_seed(&[1; 32]), instance, boot);
+        let seen = (boot % 2 == 0).then(|| Seen { instance: instance.into(), boot });
+        comes_back(&Hello { versions: versions.into_iter().collect(), ..Hello::new(&start, seen) })?;
+        comes_back(&Cloned { start: start.bytes().to_vec().into(), older: boot % 3 == 0 })?;
         comes_back(&frame)?;
         comes_back(&Pull { vault: vault.into(), have, want: want.into(), budget })?;
         comes_back(&Get { vault: vault.into(), addresses })?;
@@ -82,6 +86,7 @@ proptest! {
         near[at] ^= flip.1;
         for bytes in [&bytes[..], &near[4..]] {
             let _ = read::<Hello>(bytes);
+            let _ = read::<Cloned>(bytes);
             let _ = read::<Pull>(bytes);
             let _ = read::<Get>(bytes);
             let _ = read::<Need>(bytes);
@@ -145,17 +150,38 @@ fn ids_out_of_order_or_twice_are_refused() {
 #[test]
 fn encodings_are_those_of_the_formats_reference() {
     let hello = Hello {
-        instance: [7; 16].into(),
-        boot: 3,
+        start: vec![9; 126].into(),
         versions: vec![1],
+        seen: Some(Seen {
+            instance: [7; 16].into(),
+            boot: 3,
+        }),
     };
-    let expected = [&[0x83, 0x50][..], &[7; 16], &[0x03, 0x81, 0x01]].concat();
+    let expected = [
+        &[0x83, 0x58, 126][..],
+        &[9; 126],
+        &[0x81, 0x01, 0x82, 0x50],
+        &[7; 16],
+        &[0x03],
+    ]
+    .concat();
     assert_eq!(frame(&hello).unwrap()[4..], expected);
+    let unseen = Hello {
+        seen: None,
+        ..hello
+    };
+    assert_eq!(frame(&unseen).unwrap().last(), Some(&0xf6));
+    let cloned = Cloned {
+        start: vec![9; 2].into(),
+        older: true,
+    };
+    assert_eq!(frame(&cloned).unwrap()[4..], [0x82, 0x42, 0x09, 0x09, 0xf5]);
     assert_eq!(
         frame(&SyncFrame::Refused(Refused::NotFound)).unwrap(),
         [0, 0, 0, 3, 0x82, 0x02, 0x00]
     );
     assert_eq!(frame(&ObjectsFrame::End).unwrap(), [0, 0, 0, 2, 0x81, 0x01]);
     assert_eq!(Call::from_byte(4), Some(Call::Need));
-    assert_eq!(Call::from_byte(5), None);
+    assert_eq!(Call::from_byte(5), Some(Call::Cloned));
+    assert_eq!(Call::from_byte(6), None);
 }

@@ -20,6 +20,7 @@ fn config(dir: &Path) -> Config {
         operator: None,
         pod_name: None,
         move_here: false,
+        only_copy: false,
         peers_domain: None,
     }
 }

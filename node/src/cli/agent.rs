@@ -236,9 +236,13 @@ fn arguments(args: &AgentStart) -> Vec<OsString> {
     add("--operator-subject", text(&w.operator_subject));
     add("--pod-name", text(&w.pod_name));
     add("--peers-domain", text(&w.peers_domain));
-    if args.init {
-        out.push("--init".into());
-    }
+    let switches = [
+        ("--init", args.init),
+        ("--only-copy", args.only_copy),
+        ("--move-store", w.move_store),
+    ];
+    let on = switches.into_iter().filter(|(_, on)| *on);
+    out.extend(on.map(|(switch, _)| switch.into()));
     out
 }
 

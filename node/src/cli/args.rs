@@ -430,6 +430,7 @@ pub enum Agent {
 
 /// Options of `agent start`.
 #[derive(Args)]
+#[allow(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct AgentStart {
     /// Return when the agent answers; it goes on by itself, its log in the node path
     #[arg(long)]
@@ -446,6 +447,9 @@ pub struct AgentStart {
     /// With --key-file: make a new identity if there is none
     #[arg(long, requires = "key_file")]
     pub init: bool,
+    /// This is the only copy of the node that is left: write again after another was found
+    #[arg(long)]
+    pub only_copy: bool,
     /// UDP address for peers
     #[arg(long, value_name = "ADDR", default_value = "[::]:0")]
     pub listen: SocketAddr,
@@ -533,6 +537,9 @@ pub struct Workloads {
     /// Name of this pod
     #[arg(long, value_name = "NAME", env = "POD_NAME", hide_env_values = true)]
     pub pod_name: Option<String>,
+    /// Take a volume that a pod of another name made; never run both
+    #[arg(long, env = "POLYKEY_MOVE_STORE", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
+    pub move_store: bool,
     /// Domain of the headless Service of the nodes
     #[arg(
         long,

@@ -17,9 +17,6 @@ use std::error::Error;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// `yes` takes a volume that another pod's node made: after a `StatefulSet` was renamed, never to run both.
-const MOVE_STORE: &str = "POLYKEY_MOVE_STORE";
-
 /// Whether there is an identity.
 pub fn has_identity(node_path: &Path) -> bool {
     identity::exists(node_path).unwrap_or(false)
@@ -79,8 +76,13 @@ pub fn serve(context: &Context, args: &AgentStart, unlock: Unlock) -> Result<(),
         .map_err(|e| match e {
             AgentError::Identity(e) => told(&e),
             AgentError::Socket(SocketError::Taken(_))
-            | AgentError::Store(StoreError::InUse { .. } | StoreError::OtherPod { .. }) => {
+            | AgentError::Store(StoreError::InUse { .. }) => {
                 ApiError::new(Code::Conflict, chain(&e)).into()
+            }
+            AgentError::Store(StoreError::OtherPod { .. }) => {
+                ApiError::new(Code::Conflict, chain(&e))
+                    .hint("a copy of a volume has the identity of its first node; an empty volume gets one of its own. If the StatefulSet was renamed and the other pod is gone for good, start with --move-store (POLYKEY_MOVE_STORE=yes)")
+                    .into()
             }
             e => Stop::failed(chain(&e)),
         })
@@ -103,7 +105,8 @@ fn config(context: &Context, args: &AgentStart, unlock: Unlock) -> Result<agent:
             .transpose()?,
         operator: of_pod.operator_subject.clone(),
         pod_name: of_pod.pod_name.clone(),
-        move_here: std::env::var_os(MOVE_STORE).is_some_and(|v| v == "yes"),
+        move_here: of_pod.move_store,
+        only_copy: args.only_copy,
         peers_domain: of_pod.peers_domain.clone(),
     })
 }

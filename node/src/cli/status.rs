@@ -3,7 +3,7 @@
 use super::args;
 use super::context::Context;
 use super::output::{ago, put, span};
-use super::session::{quoted, vault_name};
+use super::session::{quoted, short_version, vault_name};
 use super::stop::Stop;
 use super::vaults::summary;
 use jiff::Timestamp;
@@ -66,7 +66,44 @@ pub async fn one_line(context: &Context) -> String {
 fn problems(status: &api::Status) -> Vec<Problem> {
     let vaults = status.vaults.iter().filter_map(vault_problem);
     let peers = status.peers.iter().filter_map(peer_problem);
-    vaults.chain(peers).chain(access_problem(status)).collect()
+    let standing = standing_problems(&status.standing);
+    let all = standing.into_iter().chain(vaults).chain(peers);
+    all.chain(access_problem(status)).collect()
+}
+
+/// What peers have told of other copies of this node, and of its own past.
+fn standing_problems(standing: &api::Standing) -> Vec<Problem> {
+    let mut found = Vec::new();
+    if let Some(other) = &standing.yielded {
+        found.push(Problem {
+            message: format!(
+                "another copy of this node is connected to {} with a later start ({}) of its store; this one writes nothing. Stop the other for good, then start this one as the only one",
+                other.told_by.short(),
+                other.boot
+            ),
+            next: Some("polykey agent start --only-copy".to_owned()),
+        });
+    }
+    if let Some(other) = &standing.doubled {
+        found.push(Problem {
+            message: format!(
+                "another copy of this node (start {} of its store) was connected to {}; it writes nothing now. Find it and stop it; if it is not yours, remove this node from its vaults",
+                other.boot,
+                other.told_by.short()
+            ),
+            next: Some("polykey peer ls".to_owned()),
+        });
+    }
+    if let (Some(peer), None) = (&standing.restored_by, &standing.yielded) {
+        found.push(Problem {
+            message: format!(
+                "this store is older than what {} has seen of it: it was restored from a copy, and has fetched what it lacked",
+                peer.short()
+            ),
+            next: None,
+        });
+    }
+    found
 }
 
 fn vault_problem(vault: &api::Vault) -> Option<Problem> {
@@ -83,6 +120,13 @@ fn vault_problem(vault: &api::Vault) -> Option<Problem> {
             ),
             Some("polykey version".to_owned()),
         ),
+        "cloned" => (
+            format!(
+                "{name}: two copies of one node have written; both versions are kept: {}",
+                doubles(&vault.doubles)
+            ),
+            Some(format!("polykey log {}", quoted(&name))),
+        ),
         "diverged" => (
             format!("{name} was changed at two places at once; only a merge can join them"),
             Some(format!("polykey log {}", quoted(&name))),
@@ -95,7 +139,30 @@ fn vault_problem(vault: &api::Vault) -> Option<Problem> {
     Some(Problem { message, next })
 }
 
+/// The pairs of versions that prove it.
+pub fn doubles(doubles: &[api::Double]) -> String {
+    let pair = |double: &api::Double| {
+        let [one, other] = &double.versions;
+        format!(
+            "{} and {} by {}",
+            short_version(one),
+            short_version(other),
+            double.author.short()
+        )
+    };
+    doubles.iter().map(pair).collect::<Vec<_>>().join(", ")
+}
+
 fn peer_problem(peer: &api::Peer) -> Option<Problem> {
+    if peer.cloned {
+        return Some(Problem {
+            message: format!(
+                "two copies of {} were connected at once; the one with the older store writes nothing now",
+                peer.node.short()
+            ),
+            next: Some("polykey peer ls".to_owned()),
+        });
+    }
     let error = peer
         .last_error
         .as_ref()
@@ -239,6 +306,7 @@ fn document(context: &Context, status: api::Status, problems: Vec<Problem>) -> S
         consumers: status.consumers,
         vaults: status.vaults.into_iter().map(Into::into).collect(),
         peers: status.peers.into_iter().map(Into::into).collect(),
+        standing: status.standing,
         problems,
     }
 }

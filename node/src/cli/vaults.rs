@@ -4,6 +4,7 @@ use super::args;
 use super::context::Context;
 use super::output::Table;
 use super::session::{Session, quoted, short_version, vault_name};
+use super::status::doubles;
 use super::stop::Stop;
 use polykey_client::api::Caveat;
 use polykey_client::error::{ApiError, Code};
@@ -71,9 +72,21 @@ pub async fn ls(context: &Context) -> Result<(), Stop> {
         .iter()
         .find(|v| v.name.is_none())
         .map(|v| v.id.to_string());
+    let cloned: Vec<String> = vaults
+        .iter()
+        .filter(|v| !v.doubles.is_empty())
+        .map(|v| format!("{}: {}", name(v), doubles(&v.doubles)))
+        .collect();
     context
         .output
         .list(vaults, &VAULTS, "no vault yet   polykey vault create NAME")?;
+    if !context.output.is_for_programs() {
+        for line in cloned {
+            context.output.say(format_args!(
+                "! two copies of one node have written in {line}; both are kept"
+            ));
+        }
+    }
     if let Some(id) =
         unnamed.filter(|_| context.output.is_terminal() && !context.output.is_for_programs())
     {

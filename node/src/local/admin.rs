@@ -69,6 +69,7 @@ async fn status(admin: Admin) -> Response {
         access_set: admin.access.current().map(|c| c.set().set.clone()),
         access_age_seconds: admin.access.age().map(|a| a.as_secs()),
         consumers: admin.metrics.open_watches(),
+        standing: errors::standing(&admin.vaults.standing().report()),
         vaults: admin.vaults.list().iter().map(errors::vault).collect(),
         peers: admin.peers.list(),
     })

@@ -3,10 +3,12 @@
 use super::reply::Failed;
 use crate::access::AccessError;
 use crate::peers::PeersError;
+use crate::standing::{Other, Report};
 use crate::vaults::{VaultError, VaultSummary};
 use polykey_client::api;
 use polykey_client::error::{ApiError, Code};
 use polykey_core::control::{ControlError, Role};
+use polykey_core::doubles::Double;
 use polykey_core::epoch::EpochError;
 use polykey_core::tree::TreeError;
 
@@ -25,6 +27,9 @@ impl From<VaultError> for Failed {
                 error.hint("upgrade this program; nothing is lost meanwhile")
             }
             VaultError::Moved { .. } => error.hint("read it again, then decide"),
+            VaultError::Yielded { .. } => error
+                .hint("stop the other for good, or make a new identity here and share with it; reading goes on")
+                .next("polykey status"),
             _ => error,
         })
     }
@@ -40,6 +45,7 @@ fn vault_code(e: &VaultError) -> Code {
         | VaultError::Control(ControlError::Op(_)) => Code::Usage,
         VaultError::NameTaken
         | VaultError::Moved { .. }
+        | VaultError::Yielded { .. }
         | VaultError::Wider
         | VaultError::Control(ControlError::LastOwner) => Code::Conflict,
         VaultError::TooMany
@@ -134,6 +140,28 @@ pub fn vault(summary: &VaultSummary) -> api::Vault {
         owners: summary.owners.clone(),
         members: summary.members,
         state: summary.state.as_str().to_owned(),
+        doubles: summary.doubles.iter().map(double).collect(),
+    }
+}
+
+fn double(double: &Double) -> api::Double {
+    api::Double {
+        author: double.author,
+        versions: double.commits,
+    }
+}
+
+/// How the node stands, for its user.
+pub fn standing(report: &Report) -> api::Standing {
+    let other = |other: Other| api::OtherProcess {
+        boot: other.boot,
+        told_by: other.told_by,
+        at_ms: other.at_ms,
+    };
+    api::Standing {
+        yielded: report.yielded.map(other),
+        doubled: report.doubled.map(other),
+        restored_by: report.restored.map(|(peer, _)| peer),
     }
 }
 

@@ -181,6 +181,7 @@ impl Talk<'_> {
             }
             locked(&self.state).guest = None;
             self.learn().await?;
+            self.note_past();
             if let Some(announce) = self.next_announcement()? {
                 let frame = wire::frame(&SyncFrame::Announce(announce))?;
                 tx.send(frame).await?;
@@ -220,6 +221,18 @@ impl Talk<'_> {
             unknown = self.unknown(&parents);
         }
         Ok(())
+    }
+
+    /// After a restore a vault is written to when it holds what the peer holds.
+    fn note_past(&self) {
+        let standing = self.session.syncing.vaults.standing();
+        if !standing.awaits(&self.vault, &self.session.peer) {
+            return;
+        }
+        let theirs = locked(&self.state).theirs.clone();
+        if theirs.is_some_and(|theirs| self.unknown(&theirs) == SyncHeads::default()) {
+            standing.caught_up(&self.vault, &self.session.peer);
+        }
     }
 
     fn unknown(&self, heads: &SyncHeads) -> SyncHeads {

@@ -78,6 +78,7 @@ impl Vaults {
     /// # Errors
     /// When the name cannot be one or is taken.
     pub async fn create(&self, name: &str) -> Result<VaultId, VaultError> {
+        self.may_write()?;
         self.check_name(name, None)?;
         let (shape, secret) = (ShapeKey::new(random()?), EpochSecret::new(random()?));
         let nowhere = VaultId::from(NO_VAULT);
@@ -257,6 +258,7 @@ impl Vaults {
         expect: Option<CommitId>,
     ) -> Result<Edited, VaultError> {
         let entry = self.entry(vault)?;
+        self.standing.past_is_here(vault).await;
         let one_writer = entry.writing.clone().lock_owned().await;
         self.need_role(&entry, Role::Writer)?;
         let nonce: [u8; 16] = *random()?;
@@ -326,6 +328,10 @@ impl Vaults {
             }
             inner.heads = inner.commits.heads();
             inner.own_seq = seq;
+            let Inner {
+                doubles, commits, ..
+            } = inner;
+            doubles.note(commits, &version);
         };
         self.change(&entry, one_writer, batch, place).await?;
         Ok(Edited { version, changed })

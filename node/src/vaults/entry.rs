@@ -6,6 +6,7 @@ use super::{VaultError, rows::pair};
 use crate::store::{Store, Table};
 use polykey_core::commit::{Commits, SignedCommit};
 use polykey_core::control::{Control, ControlError, SignedOp};
+use polykey_core::doubles::Doubles;
 use polykey_core::epoch::{ShapeKey, WrapRecord};
 use polykey_core::ids::{Address, CommitId, NodeId, VaultId};
 use polykey_core::sign::Signed;
@@ -34,6 +35,8 @@ pub struct Inner {
     pub secrets: Arc<Secrets>,
     pub wraps: BTreeMap<Vec<u8>, Arc<Signed<WrapRecord>>>,
     pub arriving: Arriving,
+    /// Commits with one number by one author.
+    pub doubles: Doubles,
 }
 
 /// Commits that wait for their objects. In memory only: peers tell them again.
@@ -79,6 +82,17 @@ impl Inner {
         }
     }
 
+    /// Takes note of a commit that may have the number of another by the same author.
+    pub fn note_double(&mut self, vault: &VaultId, commit: &CommitId) {
+        let Inner {
+            doubles, commits, ..
+        } = self;
+        if doubles.note(commits, commit) {
+            let author = commits.get(commit).map(|h| h.author.short());
+            tracing::error!(vault = %vault.short(), version = %commit.short(), author = author.unwrap_or_default(), "two processes have written with one identity; both versions are kept");
+        }
+    }
+
     /// Takes note of a commit that may be this node's own.
     pub fn count_own(&mut self, me: &NodeId, commit: &CommitId) {
         if let Some(header) = self.commits.get(commit).filter(|h| h.author == *me) {
@@ -98,6 +112,7 @@ impl Entry {
             secrets: Arc::new(secrets),
             wraps: BTreeMap::new(),
             arriving: Arriving::default(),
+            doubles: Doubles::default(),
         };
         Entry {
             id,
@@ -136,6 +151,7 @@ impl Entry {
             let control = inner.control.clone();
             inner.commits = load_commits(store, id, &control)?;
             inner.heads = inner.commits.heads();
+            inner.doubles = Doubles::of(&inner.commits);
             inner.own_seq = inner
                 .commits
                 .iter()

@@ -283,6 +283,7 @@ impl Vaults {
         step.take_wraps(parse::<WrapRecord>(&announce.wraps)?)?;
         step.take_objects(announce.objects)?;
         let commits = parse(&announce.commits)?;
+        self.miss_own(from, &entry, &commits);
         // From here on the entry holds what is not written yet: no way out but through `finish`.
         let result = step.take_commits(commits, self);
         let missing = std::mem::take(&mut step.missing);
@@ -293,6 +294,14 @@ impl Vaults {
             return Ok(Received::NeedRecords { ops, commits });
         }
         Ok(received)
+    }
+
+    /// Commits of this node that are not here: its store was restored, or it has a double.
+    fn miss_own(&self, from: &NodeId, entry: &Entry, commits: &[SignedCommit]) {
+        let mut own = commits.iter().filter(|c| c.payload().author == self.me);
+        if own.any(|c| !entry.read().commits.contains(&c.id().into())) {
+            self.standing.missed_own(entry.id, *from);
+        }
     }
 
     /// Makes an entry for a vault whose log grants this node a role.
@@ -675,6 +684,7 @@ impl<'e> Step<'e> {
             return self.not_taken(&id, e);
         }
         inner.count_own(&vaults.me, &id);
+        inner.note_double(&self.entry.id, &id);
         drop(inner);
         for address in whole {
             if let Some(bytes) = self.objects.get(&address) {

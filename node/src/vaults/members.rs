@@ -55,6 +55,7 @@ impl Vaults {
         caveat: Option<Caveat>,
     ) -> Result<Granted, VaultError> {
         let entry = self.entry(vault)?;
+        self.standing.past_is_here(vault).await;
         let one_writer = entry.writing.clone().lock_owned().await;
         self.need_role(&entry, Role::Owner)?;
         let (mut control, secrets, mut wraps) = {
@@ -123,6 +124,7 @@ impl Vaults {
     /// `Role` when this node is no owner, `NoSuch` when the node is no member, `Control` when it is the last owner.
     pub async fn revoke(&self, vault: &VaultId, node: NodeId) -> Result<Revoked, VaultError> {
         let entry = self.entry(vault)?;
+        self.standing.past_is_here(vault).await;
         let one_writer = entry.writing.clone().lock_owned().await;
         self.need_role(&entry, Role::Owner)?;
         let control = entry.read().control.clone();
@@ -139,6 +141,9 @@ impl Vaults {
     /// # Errors
     /// The last failure; every vault was tried.
     pub async fn end_expired(&self) -> Result<(), VaultError> {
+        if self.may_write().is_err() {
+            return Ok(());
+        }
         let now = now_ms() / 1_000;
         let mut result = Ok(());
         for entry in self.all() {
@@ -253,7 +258,9 @@ impl Vaults {
     ) -> Result<Vec<Signed<WrapRecord>>, VaultError> {
         let now = now_ms() / 1_000;
         let mut made = Vec::new();
-        if control.state().role_of(&self.me, now) != Some(Role::Owner) || !secrets.complete(control)
+        if control.state().role_of(&self.me, now) != Some(Role::Owner)
+            || !secrets.complete(control)
+            || self.may_write().is_err()
         {
             return Ok(made);
         }

@@ -28,13 +28,16 @@ pub use exchange::{Received, Records, SyncHeads, Told};
 pub use members::{Granted, MemberInfo, Revoked};
 pub use serve::{Served, ServedFile};
 
+use crate::standing::{Standing, StandingError};
 use crate::store::{Batch, Store, StoreError, Table};
 use entry::{Entry, Inner};
 use polykey_core::commit::CommitError;
 use polykey_core::control::{ControlError, Role};
+use polykey_core::doubles::Double;
 use polykey_core::ids::{CommitId, NodeId, VaultId};
 use polykey_core::keys::RootKey;
 use polykey_core::tree::TreeError;
+use polykey_core::wire::SignedStart;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -63,6 +66,8 @@ pub enum VaultState {
     Pending,
     /// Several versions stand side by side.
     Diverged,
+    /// Two processes have written with one identity.
+    Cloned,
     /// Somebody used what this version of the program does not know: read-only.
     NeedsUpgrade,
 }
@@ -75,6 +80,7 @@ impl VaultState {
             VaultState::Ok => "ok",
             VaultState::Pending => "pending",
             VaultState::Diverged => "diverged",
+            VaultState::Cloned => "cloned",
             VaultState::NeedsUpgrade => "needs-upgrade",
         }
     }
@@ -101,6 +107,8 @@ pub struct VaultSummary {
     pub members: u32,
     /// How it stands.
     pub state: VaultState,
+    /// Pairs of versions with one number by one author.
+    pub doubles: Vec<Double>,
 }
 
 /// Why something of a vault could not be done.
@@ -131,6 +139,14 @@ pub enum VaultError {
         found: &'static str,
         /// What it would have to be.
         needed: &'static str,
+    },
+    /// Another process with this node's identity goes on writing.
+    #[error(
+        "a copy of this node runs elsewhere with a later start ({boot}) of its store; this one writes nothing until it is the only one"
+    )]
+    Yielded {
+        /// The boot of the other.
+        boot: u64,
     },
     /// The vault moved on since the version that the writer saw.
     #[error("the vault is at another version than {expected}")]
@@ -167,6 +183,9 @@ pub enum VaultError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What the store remembers of other processes with this identity.
+    #[error(transparent)]
+    Standing(#[from] StandingError),
     /// A row that is whole but holds something else than it should.
     #[error("the store holds something that this version cannot read: {0}")]
     Row(&'static str),
@@ -183,6 +202,7 @@ pub struct Vaults {
     recovery: Option<NodeId>,
     entries: Arc<RwLock<BTreeMap<VaultId, Arc<Entry>>>>,
     changed: broadcast::Sender<Changed>,
+    standing: Arc<Standing>,
 }
 
 impl Vaults {
@@ -204,7 +224,9 @@ impl Vaults {
             entries.insert(id, Arc::new(Entry::load(&store, &me, id, &row)?));
         }
         let changed = broadcast::channel(CHANGES).0;
+        let standing = Arc::new(Standing::open(store.clone(), me)?);
         Ok(Arc::new(Vaults {
+            standing,
             store,
             key,
             me,
@@ -218,6 +240,18 @@ impl Vaults {
     #[must_use]
     pub fn me(&self) -> NodeId {
         self.me
+    }
+
+    /// Whether this node is the only one of its identity, and knows its own past.
+    #[must_use]
+    pub fn standing(&self) -> &Arc<Standing> {
+        &self.standing
+    }
+
+    /// This process's start on the store, signed.
+    #[must_use]
+    pub fn sign_start(&self, instance: [u8; 16], boot: u64) -> SignedStart {
+        SignedStart::of(&self.key, instance, boot)
     }
 
     /// Told of every change, once the disk has it. Lagging means: look at everything again.
@@ -314,8 +348,13 @@ impl Vaults {
         let role = state.role_of(&self.me, now_ms() / 1_000);
         let readable =
             role.is_none_or(|r| r < Role::Reader) || inner.secrets.complete(&inner.control);
+        let doubles = inner
+            .doubles
+            .open(&inner.commits, |node| state.members.contains_key(node));
         let stands = if inner.control.needs_upgrade().is_some() {
             VaultState::NeedsUpgrade
+        } else if !doubles.is_empty() {
+            VaultState::Cloned
         } else if inner.heads.len() > 1 {
             VaultState::Diverged
         } else if !readable || (shown.is_none() && inner.awaits_contents()) {
@@ -333,6 +372,7 @@ impl Vaults {
             owners: state.owners(),
             members: u32::try_from(state.members.len()).unwrap_or(u32::MAX),
             state: stands,
+            doubles,
         }
     }
 
@@ -393,8 +433,19 @@ impl Vaults {
         .await
     }
 
+    /// Nothing is signed by a node whose double goes on.
+    fn may_write(&self) -> Result<(), VaultError> {
+        match self.standing.yielded() {
+            None => Ok(()),
+            Some(other) => Err(VaultError::Yielded { boot: other.boot }),
+        }
+    }
+
     /// This node's role, or an error that says what would be needed.
     fn need_role(&self, entry: &Entry, needed: Role) -> Result<(), VaultError> {
+        if needed >= Role::Writer {
+            self.may_write()?;
+        }
         let found = entry
             .read()
             .control

@@ -17,11 +17,8 @@ const STRANGER: u8 = 66;
 async fn connect(node: &Node) -> (Connection, Net) {
     let net = Net::bind(&seed(STRANGER), (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let connection = net.dial(node.socket()).await.unwrap();
-    let hello = wire::Hello {
-        instance: [7; 16].into(),
-        boot: 1,
-        versions: vec![wire::VERSION],
-    };
+    let start = wire::SignedStart::of(&RootKey::from_seed(&seed(STRANGER)), [7; 16], 1);
+    let hello = wire::Hello::new(&start, None);
     let mut stream = ask(&connection, Call::Hello, &hello).await;
     assert!(stream.rx.frame(1_000).await.unwrap().is_some());
     (connection, net)

@@ -2,6 +2,7 @@
 
 mod balancer;
 mod bench;
+mod clones;
 mod hostile;
 mod node;
 

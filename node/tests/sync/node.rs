@@ -218,6 +218,19 @@ impl Stopped {
         Node::open(self.number, self.dir, self.at).await
     }
 
+    /// A copy of all that is on its disk, which would run somewhere else.
+    pub fn copy(self) -> (Stopped, Stopped) {
+        let dir = tempfile::tempdir().unwrap();
+        copy_folder(self.dir.path(), dir.path());
+        let copy = Stopped {
+            id: self.id,
+            number: self.number,
+            dir,
+            at: (Ipv4Addr::LOCALHOST, 0).into(),
+        };
+        (self, copy)
+    }
+
     /// Runs again where nobody finds it.
     pub async fn start_apart(self) -> Apart {
         let at = self.at;
@@ -250,6 +263,19 @@ impl Drop for Node {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
+        }
+    }
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
         }
     }
 }

@@ -1,6 +1,6 @@
 #![no_main]
 //! A stream's first byte and frame from a peer: every message that may follow that byte. What is read is written the same.
-use polykey_core::wire::{self, Call, Get, Hello, Message, Need, ObjectsFrame, Pull, RecordsFrame, SyncFrame};
+use polykey_core::wire::{self, Call, Cloned, Get, Hello, Message, Need, ObjectsFrame, Pull, RecordsFrame, SyncFrame};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Some((&first, body)) = bytes.split_first() else { return };
@@ -10,6 +10,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         Some(Call::Pull) => same::<Pull>(body),
         Some(Call::Get) => same::<Get>(body),
         Some(Call::Need) => same::<Need>(body),
+        Some(Call::Cloned) => same::<Cloned>(body),
         None if first & 1 == 0 => same::<ObjectsFrame>(body),
         None => same::<RecordsFrame>(body),
     }
