@@ -94,8 +94,13 @@ impl Vault {
 
     /// A version begins to arrive: all of it (`whole`), or what changed since the held one.
     pub fn begin(&mut self, content: Content, whole: bool) -> Applied {
-        self.arriving = Some(Arriving::new(content, whole));
-        self.arrived()
+        match Arriving::new(content, whole) {
+            Ok(arriving) => {
+                self.arriving = Some(arriving);
+                self.arrived()
+            }
+            Err(e) => self.reject(&e),
+        }
     }
 
     /// More of it.

@@ -6,7 +6,7 @@
 
 use crate::files::{Entry, Source};
 use crate::floor::Floor;
-use polykey_client::watch::{Body, Content, Files, Part, Sealed};
+use polykey_client::watch::{Body, Content, File, Files, Part, Sealed};
 use polykey_core::commit::{CommitError, MAX_AHEAD_MS, SignedCommit, vouch_alone};
 use polykey_core::control::{Control, ControlError, SignedOp};
 use polykey_core::ids::{Address, CommitId, EpochId, NodeId, Tag, VaultId};
@@ -35,6 +35,9 @@ pub enum Rejected {
     /// A continuation of another kind than what it continues.
     #[error("a version of two kinds at once")]
     Mixed,
+    /// A file in pieces whose next piece is not the one that follows.
+    #[error("a file whose pieces do not fit together")]
+    Pieces,
     /// Over [`MAX_VERSION`].
     #[error("a version of more than {MAX_VERSION} bytes")]
     TooLarge,
@@ -95,13 +98,22 @@ pub struct Arriving {
 
 impl Arriving {
     /// The first part: all of a version (`whole`), or what changed since the held one.
-    pub fn new(content: Content, whole: bool) -> Arriving {
+    ///
+    /// # Errors
+    /// When the pieces of a file do not fit together.
+    pub fn new(mut content: Content, whole: bool) -> Result<Arriving, Rejected> {
         let bytes = size(&content.body);
-        Arriving {
+        if let Body::Files(files) = &mut content.body {
+            let put = std::mem::take(&mut files.put);
+            join(&mut files.put, put)?;
+        }
+        let arriving = Arriving {
             content,
             whole,
             bytes,
-        }
+        };
+        arriving.check_end()?;
+        Ok(arriving)
     }
 
     /// Nothing is missing.
@@ -127,14 +139,62 @@ impl Arriving {
                 all.keys.extend(more.keys);
             }
             (Body::Files(all), Body::Files(more)) => {
-                all.put.extend(more.put);
+                join(&mut all.put, more.put)?;
                 all.removed.extend(more.removed);
             }
             _ => return Err(Rejected::Mixed),
         }
         self.content.more = part.more;
-        Ok(())
+        self.check_end()
     }
+
+    /// The last file of a version has no piece to come.
+    fn check_end(&self) -> Result<(), Rejected> {
+        match &self.content.body {
+            Body::Files(files) if self.complete() && goes_on(&files.put) => Err(Rejected::Pieces),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn goes_on(files: &[File]) -> bool {
+    files.last().is_some_and(|f| f.rest.is_some())
+}
+
+/// Adds files behind those that are here; a piece of a large one goes on with the last.
+fn join(all: &mut Vec<File>, more: Vec<File>) -> Result<(), Rejected> {
+    for mut piece in more {
+        let went_on = goes_on(all);
+        match all.last_mut().filter(|_| went_on) {
+            None => {
+                // All of it at once, so that no copy of a part stays behind.
+                let rest = usize::try_from(piece.rest.unwrap_or(0)).unwrap_or(usize::MAX);
+                let whole = piece.value.0.len().saturating_add(rest);
+                if whole > MAX_VERSION {
+                    return Err(Rejected::TooLarge);
+                }
+                if rest > 0 {
+                    let mut value = Zeroizing::new(Vec::with_capacity(whole));
+                    value.extend_from_slice(&piece.value.0);
+                    piece.value.0 = value;
+                }
+                all.push(piece);
+            }
+            Some(last) => {
+                let follows = (piece.value.0.len() as u64).saturating_add(piece.rest.unwrap_or(0));
+                let fits = last.path == piece.path
+                    && last.mode == piece.mode
+                    && !piece.value.0.is_empty()
+                    && last.rest == Some(follows);
+                if !fits {
+                    return Err(Rejected::Pieces);
+                }
+                last.value.0.extend_from_slice(&piece.value.0);
+                last.rest = piece.rest;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn size(body: &Body) -> usize {
@@ -453,7 +513,7 @@ fn plain(
         let source = if file.path.ends_with('/') {
             Source::Directory
         } else {
-            Source::Bytes(Zeroizing::new(file.value.0.to_vec()))
+            Source::Bytes(file.value.0)
         };
         known.insert(file.path.clone(), mode);
         entries.insert(file.path, Entry { mode, source });

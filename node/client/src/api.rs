@@ -1,7 +1,7 @@
 //! The JSON of the local API: requests and answers of the Unix socket (`/v1/status`, vaults, secrets, grants, peers), and the two read-only lists that the
 //! operator gets over TLS (`/v1/vaults`, `/v1/consumers`).
 //!
-//! Fields are only ever added. Secret values are never in JSON here: they travel as the raw body of `GET …/secret` and as CBOR in [`Edits`].
+//! Fields are only ever added. Secret values are never in JSON here: they travel as the raw body of `GET` and `PUT …/secret` and as CBOR in [`Edits`].
 
 use minicbor::{Decode, Encode};
 use polykey_core::ids::{CommitId, NodeId, OpId, VaultId};
@@ -12,6 +12,9 @@ use zeroize::Zeroizing;
 pub const VERSION_HEADER: &str = "polykey-version";
 /// The largest body of a change ([`Edits`]) in bytes: 64 values of 64 KiB, a safe bound for one commit by hand.
 pub const MAX_EDITS_BODY: usize = 5 << 20;
+
+/// The largest value in bytes, 64 MiB: the body of `PUT …/secret`, and of `GET …/secret`.
+pub const MAX_VALUE: u64 = polykey_core::tree::MAX_FILE;
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,21 +2,87 @@
 
 use crate::error::{ApiError, Code};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
+use zeroize::Zeroizing;
 
 /// The largest answer that a client reads whole, in bytes: a consumer table of 10,000 pods at about 500 bytes each, doubled.
 pub const MAX_ANSWER: usize = 10 << 20;
 
+/// How much of a body is handed on at a time, in bytes.
+const PART: usize = 64 << 10;
+
+/// The body of a request. It is wiped once it is sent; a listener hears how far it is.
+pub struct Sending {
+    bytes: Zeroizing<Vec<u8>>,
+    sent: usize,
+    listener: Option<Box<dyn FnMut(u64) + Send>>,
+}
+
+impl Sending {
+    /// A body that `listener` follows: it is given how many bytes were handed on.
+    #[must_use]
+    pub fn followed(bytes: Zeroizing<Vec<u8>>, listener: impl FnMut(u64) + Send + 'static) -> Self {
+        Sending {
+            bytes,
+            sent: 0,
+            listener: Some(Box::new(listener)),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Sending {
+    fn from(bytes: Vec<u8>) -> Sending {
+        Sending {
+            bytes: Zeroizing::new(bytes),
+            sent: 0,
+            listener: None,
+        }
+    }
+}
+
+impl Body for Sending {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let left = &self.bytes[self.sent..];
+        if left.is_empty() {
+            return Poll::Ready(None);
+        }
+        let part = Bytes::copy_from_slice(&left[..left.len().min(PART)]);
+        self.sent += part.len();
+        let sent = self.sent as u64;
+        if let Some(listener) = &mut self.listener {
+            listener(sent);
+        }
+        Poll::Ready(Some(Ok(Frame::data(part))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.sent == self.bytes.len()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact((self.bytes.len() - self.sent) as u64)
+    }
+}
+
 /// A connection that answers requests one after another.
 pub struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Sending>,
     authorization: Option<String>,
 }
 
@@ -42,7 +108,7 @@ impl Connection {
         method: Method,
         path: &str,
         kind: &str,
-        body: Vec<u8>,
+        body: impl Into<Sending>,
     ) -> Result<Response<Incoming>, ApiError> {
         let mut request = Request::builder()
             .method(method)
@@ -53,7 +119,7 @@ impl Connection {
             request = request.header("authorization", a);
         }
         let request = request
-            .body(Full::from(body))
+            .body(body.into())
             .map_err(|e| ApiError::new(Code::Usage, format!("cannot ask for {path}: {e}")))?;
         self.sender.ready().await.map_err(|e| broken(&e))?;
         self.sender
@@ -86,14 +152,43 @@ impl Connection {
 
 /// Reads the whole body, at most [`MAX_ANSWER`]; an answer that is no success becomes the error that it carries.
 pub async fn whole(answer: Response<Incoming>) -> Result<Bytes, ApiError> {
-    let status = answer.status();
+    let answer = success(answer).await?;
     let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-    let body = body
-        .map_err(|e| ApiError::new(Code::Unreachable, format!("the answer broke off: {e}")))?
-        .to_bytes();
-    if status.is_success() {
-        return Ok(body);
+    Ok(body.map_err(|e| broke_off(&e))?.to_bytes())
+}
+
+/// Reads the body part by part, at most `limit` bytes of it.
+pub async fn parts<E: From<ApiError>>(
+    answer: Response<Incoming>,
+    limit: u64,
+    mut take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut body, mut left) = (answer.into_body(), limit);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| broke_off(&e))?;
+        let Some(part) = frame.data_ref() else {
+            continue;
+        };
+        left = left
+            .checked_sub(part.len() as u64)
+            .ok_or_else(|| ApiError::new(Code::Failed, "the answer is longer than it may be"))?;
+        take(part)?;
     }
+    Ok(())
+}
+
+fn broke_off(e: &dyn std::fmt::Display) -> ApiError {
+    ApiError::new(Code::Unreachable, format!("the answer broke off: {e}"))
+}
+
+/// An answer that is no success becomes the error that it carries.
+pub async fn success(answer: Response<Incoming>) -> Result<Response<Incoming>, ApiError> {
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+    let body = body.map_err(|e| broke_off(&e))?.to_bytes();
     Err(serde_json::from_slice(&body)
         .unwrap_or_else(|_| ApiError::new(Code::Failed, format!("the node answered {status}"))))
 }

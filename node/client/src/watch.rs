@@ -187,9 +187,12 @@ pub struct File {
     /// File mode.
     #[n(1)]
     pub mode: u32,
-    /// Value.
+    /// Value, or the next piece of one.
     #[n(2)]
     pub value: Secret,
+    /// Bytes that follow: the next file is of the same path and goes on with it. Absent when all of it is here.
+    #[n(3)]
+    pub rest: Option<u64>,
 }
 
 /// A continuation.

@@ -20,8 +20,8 @@ use zeroize::Zeroizing;
 
 /// The largest object, in bytes: a blob of [`MAX_BLOB`] with the most refs needs 98,368; the rest is room for pages.
 pub const MAX_OBJECT: usize = 128 << 10;
-/// The most refs of one object: the chunks of a file of 64 MiB.
-pub const MAX_REFS: usize = 1_024;
+/// The most refs of one object: the chunks of a file of 64 MiB, each a blob of [`MAX_BLOB`].
+pub const MAX_REFS: usize = (64usize << 20).div_ceil(MAX_BLOB);
 /// The largest value in one blob: it pads to exactly 64 KiB.
 pub const MAX_BLOB: usize = 65_535;
 /// Pages above this level are refused: 8^16 entries are more than anyone has.

@@ -13,19 +13,47 @@ const PRIVATE: u32 = 0o600;
 /// The longest password or list of words that is read, in bytes: 24 words need 215.
 const MAX_SECRET_FILE: usize = 4_096;
 
-/// Writes a file of mode 0600 whole or not at all: a temporary one beside it, synced, then renamed over it.
-pub fn write_private(file: &Path, bytes: &[u8]) -> Result<(), Stop> {
-    let failed = |e: std::io::Error| Stop::failed(format!("cannot write {}: {e}", file.display()));
-    let temporary = beside(file);
-    let written = create(&temporary).and_then(|mut out| {
-        out.write_all(bytes)?;
-        out.sync_all()?;
-        std::fs::rename(&temporary, file)
-    });
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
+/// A file of mode 0600 that is written whole or not at all: a temporary one beside it, synced, then renamed over it. Dropped before that, it leaves nothing.
+pub struct PrivateFile<'f> {
+    file: &'f Path,
+    temporary: PathBuf,
+    out: File,
+}
+
+impl PrivateFile<'_> {
+    /// Begins.
+    pub fn begin(file: &Path) -> Result<PrivateFile<'_>, Stop> {
+        let temporary = beside(file);
+        let out = create(&temporary).map_err(|e| cannot_write(file, &e))?;
+        Ok(PrivateFile {
+            file,
+            temporary,
+            out,
+        })
     }
-    written.map_err(failed)
+
+    /// Writes more.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let written = self.out.write_all(bytes);
+        written.map_err(|e| cannot_write(self.file, &e))
+    }
+
+    /// Puts it in its place.
+    pub fn finish(self) -> Result<(), Stop> {
+        let written = self.out.sync_all();
+        let placed = written.and_then(|()| std::fs::rename(&self.temporary, self.file));
+        placed.map_err(|e| cannot_write(self.file, &e))
+    }
+}
+
+impl Drop for PrivateFile<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.temporary);
+    }
+}
+
+fn cannot_write(file: &Path, e: &std::io::Error) -> Stop {
+    Stop::failed(format!("cannot write {}: {e}", file.display()))
 }
 
 /// Writes a new file of mode 0600 and syncs it; one that is there is never touched.

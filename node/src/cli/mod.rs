@@ -12,6 +12,7 @@ mod listing;
 mod output;
 mod password;
 mod place;
+mod progress;
 mod reading;
 mod removing;
 mod revision;

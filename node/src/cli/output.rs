@@ -1,6 +1,7 @@
 //! Where results go and in which form. Standard output carries what was asked for and nothing else; what a command says about itself goes to standard error.
 
 use super::args::{Color, Format, Global};
+use super::progress::Progress;
 use super::stop::Stop;
 use jiff::Timestamp;
 use polykey_client::kinds::{Document, Item, Kind, List};
@@ -132,6 +133,11 @@ impl Output {
     /// Says on standard error that something needs a look.
     pub fn warn(&self, what: impl Display) {
         self.say(format_args!("{} {what}", self.paint.warning("!")));
+    }
+
+    /// Shows on standard error how far work of `total` bytes is, if a person watches and it takes a while.
+    pub fn progress(&self, what: &'static str, total: u64) -> Progress {
+        Progress::new(what, total, self.quiet)
     }
 
     /// Says something on standard error.

@@ -2,14 +2,15 @@
 
 use super::args::Get;
 use super::context::{Context, Wanted};
-use super::files;
+use super::files::PrivateFile;
 use super::output::put_bytes;
 use super::revision;
-use super::session::{Session, quoted};
+use super::session::{Reading, Session, quoted};
 use super::stop::Stop;
 use polykey_client::error::{ApiError, Code};
 use polykey_client::kinds::SecretValue;
 use polykey_client::reference::{Reference, Revision, Scope};
+use std::path::Path;
 
 /// `polykey get`
 pub async fn get(context: &Context, args: &Get) -> Result<(), Stop> {
@@ -26,29 +27,46 @@ pub async fn get(context: &Context, args: &Get) -> Result<(), Stop> {
         Ok(read) => read,
         Err(error) => return Err(explain(&mut session, error, &wanted, &vault).await.into()),
     };
+    let version = read.version;
     if let Some(file) = &args.to {
-        files::write_private(file, &read.value)?;
-        context.output.done(format_args!(
-            "wrote {} ({} bytes, mode 0600)",
-            file.display(),
-            read.value.len()
-        ));
-        return Ok(());
+        return to_file(context, file, read).await;
     }
     if context.output.is_for_programs() {
-        let version = Some(Revision::Id(read.version.to_string()));
         let reference = Reference {
             vault: Some(vault),
             path: wanted.path,
             field: None,
-            version,
+            version: Some(Revision::Id(version.to_string())),
         }
         .to_uri("");
+        let value = read.whole().await?;
         return context
             .output
-            .one(&SecretValue::of(reference, read.version, &read.value), "");
+            .one(&SecretValue::of(reference, version, &value), "");
     }
-    print_value(context, args, &read.value)
+    if context.output.is_terminal() {
+        return print_value(args, &read.whole().await?);
+    }
+    read.parts(put_bytes).await
+}
+
+async fn to_file(context: &Context, file: &Path, read: Reading) -> Result<(), Stop> {
+    let mut out = PrivateFile::begin(file)?;
+    let mut progress = context.output.progress("reading", read.size);
+    let mut size = 0;
+    let parts = read.parts(|part| {
+        size += part.len() as u64;
+        progress.at(size);
+        out.write(part)
+    });
+    parts.await?;
+    drop(progress);
+    out.finish()?;
+    context.output.done(format_args!(
+        "wrote {} ({size} bytes, mode 0600)",
+        file.display()
+    ));
+    Ok(())
 }
 
 async fn explain(session: &mut Session, error: ApiError, wanted: &Wanted, vault: &str) -> ApiError {
@@ -58,8 +76,12 @@ async fn explain(session: &mut Session, error: ApiError, wanted: &Wanted, vault:
     };
     let error = match &wanted.version {
         Some(version @ Revision::Id(_)) if error.code == Code::NotFound => {
-            match session.read(vault, &wanted.path, None).await {
-                Ok(_) => no_version(&scope, version),
+            let read = match session.read(vault, &wanted.path, None).await {
+                Ok(read) => read.parts(|_| Ok::<_, ApiError>(())).await,
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(()) => no_version(&scope, version),
                 Err(_) => error,
             }
         }
@@ -74,11 +96,8 @@ fn no_version(scope: &Scope, version: &Revision) -> ApiError {
         .next(format!("polykey log {}", quoted(&scope.to_string())))
 }
 
-/// Exactly the bytes. On a terminal a newline follows, and bytes that would command it are not sent to it.
-fn print_value(context: &Context, args: &Get, value: &[u8]) -> Result<(), Stop> {
-    if !context.output.is_terminal() {
-        return put_bytes(value);
-    }
+/// On a terminal a newline follows, and bytes that would command it are not sent to it.
+fn print_value(args: &Get, value: &[u8]) -> Result<(), Stop> {
     if commands_a_terminal(value) {
         let error = ApiError::new(
             Code::Failed,

@@ -3,19 +3,21 @@
 use super::closest::closest;
 use super::engine;
 use super::place::Place;
+use super::progress::Progress;
 use super::stop::Stop;
-use bytes::Bytes;
-use hyper::Method;
+use hyper::body::{Body, Incoming};
+use hyper::{Method, Response};
 use polykey_client::api::{
-    EditReply, Edits, Entries, GrantReply, GrantRequest, Log, Members, PeerRequest, Peers,
-    RevokeReply, Status, VERSION_HEADER, Vault, VaultName, Vaults,
+    EditReply, Edits, Entries, GrantReply, GrantRequest, Log, MAX_VALUE, Members, PeerRequest,
+    Peers, Put, RevokeReply, Status, VERSION_HEADER, Vault, VaultName, Vaults,
 };
 use polykey_client::error::{ApiError, Code};
-use polykey_client::http::{Connection, json, whole};
+use polykey_client::http::{Connection, Sending, json, parts, success, whole};
 use polykey_client::reference::{MIN_PREFIX, Reference, Scope, shown, typed_vault, url_component};
 use polykey_client::unix::connect;
 use polykey_core::ids::{CommitId, NodeId};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 const JSON: &str = "application/json";
 const CBOR: &str = "application/cbor";
@@ -25,12 +27,35 @@ pub struct Session {
     connection: Connection,
 }
 
-/// A value and the version it is of.
-pub struct Read {
-    /// Exactly the bytes. They are the body of the answer itself, so nothing wipes them; the program ends soon.
-    pub value: Bytes,
+/// A value that is on its way from the agent.
+pub struct Reading {
+    answer: Response<Incoming>,
+    /// Its bytes.
+    pub size: u64,
     /// The version.
     pub version: CommitId,
+}
+
+impl Reading {
+    /// All of it.
+    pub async fn whole(self) -> Result<Zeroizing<Vec<u8>>, ApiError> {
+        let size = usize::try_from(self.size.min(MAX_VALUE)).unwrap_or(0);
+        let mut all = Zeroizing::new(Vec::with_capacity(size));
+        self.parts(|part| {
+            all.extend_from_slice(part);
+            Ok::<_, ApiError>(())
+        })
+        .await?;
+        Ok(all)
+    }
+
+    /// Part by part.
+    pub async fn parts<E: From<ApiError>>(
+        self,
+        take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        parts(self.answer, MAX_VALUE, take).await
+    }
 }
 
 impl Session {
@@ -137,7 +162,7 @@ impl Session {
         vault: &str,
         secret: &str,
         version: Option<&str>,
-    ) -> Result<Read, ApiError> {
+    ) -> Result<Reading, ApiError> {
         let version = version
             .map(|v| format!("&version={}", url_component(v)))
             .unwrap_or_default();
@@ -150,16 +175,46 @@ impl Session {
             .connection
             .send(Method::GET, &path, JSON, Vec::new())
             .await?;
+        let answer = success(answer).await?;
         let version = answer
             .headers()
             .get(VERSION_HEADER)
             .and_then(|v| v.to_str().ok())
             .and_then(|v| v.parse().ok());
-        let value = whole(answer).await?;
         let version = version.ok_or_else(|| {
             ApiError::new(Code::Failed, "the agent did not say which version it gave")
         })?;
-        Ok(Read { value, version })
+        let size = answer.body().size_hint().lower();
+        Ok(Reading {
+            answer,
+            size,
+            version,
+        })
+    }
+
+    /// `PUT /v1/vaults/{vault}/secret?path=&mode=&expect=`, for a value that is too large for [`Edits`].
+    pub async fn write(
+        &mut self,
+        vault: &str,
+        put: Put,
+        expect: Option<CommitId>,
+        progress: Progress,
+    ) -> Result<EditReply, ApiError> {
+        let expect = expect.map(|v| format!("&expect={v}")).unwrap_or_default();
+        let path = format!(
+            "{}?path={}&mode={}{expect}",
+            path(vault, "secret"),
+            url_component(&put.path),
+            put.mode
+        );
+        let mut progress = progress;
+        let body = Sending::followed(put.value.0, move |sent| progress.at(sent));
+        json(
+            self.connection
+                .send(Method::PUT, &path, "application/octet-stream", body)
+                .await?,
+        )
+        .await
     }
 
     /// `POST /v1/vaults/{vault}/edits`

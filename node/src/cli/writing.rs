@@ -4,7 +4,7 @@ use super::args::Set;
 use super::context::Context;
 use super::session::{Session, quoted, reference, short_version, uri, usage};
 use super::stop::Stop;
-use polykey_client::api::{Edit, EditReply, Edits, Put, Secret};
+use polykey_client::api::{Edit, EditReply, Edits, MAX_VALUE, Put, Secret};
 use polykey_client::error::{ApiError, Code};
 use polykey_client::kinds::Change;
 use polykey_client::reference::{Revision, Scope, shown};
@@ -15,8 +15,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// The largest value in bytes: one sealed blob of the vault's format.
-const MAX_VALUE: usize = 65_535;
+/// Values up to this size, in bytes, are written in a request with all that is changed; larger ones are sent as a body of their own.
+const SMALL: usize = 64 << 10;
 
 /// `polykey set`
 pub async fn set(context: &Context, args: &Set) -> Result<(), Stop> {
@@ -53,15 +53,13 @@ pub async fn set(context: &Context, args: &Set) -> Result<(), Stop> {
         mode: args.mode,
         value: Secret(value),
     };
-    let reply = session
-        .edit(
-            &vault,
-            &Edits {
-                expect,
-                edits: vec![Edit::Put(put)],
-            },
-        )
-        .await;
+    let reply = if size > SMALL {
+        let progress = context.output.progress("writing", size as u64);
+        session.write(&vault, put, expect, progress).await
+    } else {
+        let edits = vec![Edit::Put(put)];
+        session.edit(&vault, &Edits { expect, edits }).await
+    };
     let reply = match reply {
         Ok(reply) => reply,
         Err(error) => return Err(explain(&mut session, error, &scope).await.into()),
@@ -188,21 +186,30 @@ fn open(file: &Path) -> Result<File, Stop> {
     File::open(file).map_err(|e| Stop::failed(format!("cannot read {}: {e}", file.display())))
 }
 
-/// Reads at most one byte more than a value may have, into a buffer that never moves.
-fn read_value(from: impl Read, name: &str) -> Result<Zeroizing<Vec<u8>>, Stop> {
-    let limit = MAX_VALUE + 1;
-    let mut value = Zeroizing::new(Vec::with_capacity(limit + 1));
-    from.take(limit as u64)
-        .read_to_end(&mut value)
-        .map_err(|e| Stop::failed(format!("cannot read {name}: {e}")))?;
-    if value.len() > MAX_VALUE {
+/// Reads at most one byte more than a value may have, into a buffer that never moves: a small one, or, when that is full, one for the largest.
+fn read_value(mut from: impl Read, name: &str) -> Result<Zeroizing<Vec<u8>>, Stop> {
+    let failed = |e| Stop::failed(format!("cannot read {name}: {e}"));
+    let mut value = Zeroizing::new(Vec::with_capacity(SMALL + 2));
+    let mut start = from.by_ref().take(SMALL as u64 + 1);
+    start.read_to_end(&mut value).map_err(failed)?;
+    if value.len() <= SMALL {
+        return Ok(value);
+    }
+    let most = usize::try_from(MAX_VALUE).unwrap_or(usize::MAX - 2);
+    let mut large = Zeroizing::new(Vec::with_capacity(most + 2));
+    large.extend_from_slice(&value);
+    let rest = MAX_VALUE + 1 - value.len() as u64;
+    from.take(rest).read_to_end(&mut large).map_err(failed)?;
+    if large.len() > most {
         let error = ApiError::new(
             Code::TooLarge,
             format!("{name} has more than {MAX_VALUE} bytes; nothing was saved"),
         );
-        return Err(error.hint("one secret holds at most 64 KiB less one byte; split it, or keep the file elsewhere and its key here").into());
+        return Err(error
+            .hint("one secret holds at most 64 MiB; split it, or keep the file elsewhere and its key here")
+            .into());
     }
-    Ok(value)
+    Ok(large)
 }
 
 fn typed_value(context: &Context, args: &Set) -> Result<Zeroizing<Vec<u8>>, Stop> {
@@ -312,9 +319,10 @@ mod tests {
 
     #[test]
     fn a_value_is_read_to_its_limit_and_no_byte_further() {
-        let at = |n: usize| read_value(std::io::repeat(7).take(n as u64), "x");
-        assert_eq!(at(0).map(|v| v.len()).ok(), Some(0));
-        assert_eq!(at(MAX_VALUE).map(|v| v.len()).ok(), Some(MAX_VALUE));
+        let at = |n: u64| read_value(std::io::repeat(7).take(n), "x");
+        for size in [0, 1, SMALL as u64, SMALL as u64 + 1, MAX_VALUE] {
+            assert_eq!(at(size).map(|v| v.len() as u64).ok(), Some(size));
+        }
         assert!(matches!(at(MAX_VALUE + 1), Err(Stop::Error(e)) if e.code == Code::TooLarge));
     }
 }

@@ -3,18 +3,15 @@
 use super::errors::{self, role_of, role_word};
 use super::guard::{Admin, SocketDoor};
 use super::reply::{self, Failed};
-use super::{table, workloads};
+use super::{table, values, workloads};
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, Query, RawQuery, Request};
-use axum::http::HeaderValue;
 use axum::response::Response;
 use axum::routing::{delete, get, post, put};
 use polykey_client::access::{AccessReply, AccessSet, MAX_ACCESS_BODY, RefusedRule};
 use polykey_client::api::{
     self, EditReply, Edits, Entries, Entry, GrantReply, GrantRequest, Log, MAX_EDITS_BODY, Members,
-    PathChange, PeerRequest, Peers, RevokeReply, Status, VERSION_HEADER, VaultName, Vaults,
-    Version,
+    PathChange, PeerRequest, Peers, RevokeReply, Status, VaultName, Vaults, Version,
 };
 use polykey_client::error::{ApiError, Code};
 use polykey_core::control::Caveat;
@@ -43,7 +40,10 @@ pub fn router(door: SocketDoor) -> Router {
         .route("/v1/vaults/{vault}/members/{node}", delete(revoke))
         .route("/v1/vaults/{vault}/grants", post(grant))
         .route("/v1/vaults/{vault}/secrets", get(secrets))
-        .route("/v1/vaults/{vault}/secret", get(secret))
+        .route(
+            "/v1/vaults/{vault}/secret",
+            get(values::read).put(values::write),
+        )
         .route("/v1/vaults/{vault}/edits", post(edit))
         .route("/v1/vaults/{vault}/log", get(log))
         .route("/v1/peers", get(peers).post(add_peer))
@@ -199,30 +199,6 @@ async fn secrets(
         version: listing.version,
         entries,
     }))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wanted {
-    path: String,
-    version: Option<String>,
-}
-
-async fn secret(
-    admin: Admin,
-    Path(given): Path<String>,
-    query: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
-) -> Result<Response, Failed> {
-    let Query(Wanted { path, version }) =
-        query.map_err(|_| usage("this path takes `path` and `version`"))?;
-    let vault = admin.vaults.resolve(&given)?;
-    let (mut value, version) = admin.vaults.get(&vault, &path, version.as_deref())?;
-    let body = Body::from(std::mem::take(&mut *value));
-    let mut response = reply::bytes(body, "application/octet-stream");
-    if let Ok(version) = HeaderValue::from_str(&version.to_string()) {
-        response.headers_mut().insert(VERSION_HEADER, version);
-    }
-    Ok(response)
 }
 
 async fn edit(

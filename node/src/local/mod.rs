@@ -15,6 +15,7 @@ mod table;
 mod tests;
 mod tls;
 mod unix;
+mod values;
 mod workloads;
 
 pub use probes::Health;

@@ -1,6 +1,7 @@
 //! Contents of a vault as its members see them: read, list, log, write.
 
 use super::entry::{Entry, Inner, VaultObjects};
+use super::files::Stored;
 use super::secrets::{NO_VAULT, Secrets};
 use super::{VaultError, Vaults, now_ms, random, rows, view};
 use crate::store::{Batch, Table};
@@ -131,23 +132,8 @@ impl Vaults {
         path: &str,
         version: Option<&str>,
     ) -> Result<(Zeroizing<Vec<u8>>, CommitId), VaultError> {
-        let entry = self.entry(vault)?;
-        self.need_role(&entry, Role::Reader)?;
-        let reading =
-            Self::reading(&entry, version)?.ok_or_else(|| VaultError::NoSuch(path.to_owned()))?;
-        let objects = self.objects(&entry);
-        let tree = Tree::new(&objects, &*reading.secrets, entry.id, reading.root);
-        let variants = tree.get(path)?;
-        let shown = entry
-            .read()
-            .newest(&variants)
-            .map(|at| &variants[at])
-            .filter(|v| !path.ends_with('/') || v.object().is_some())
-            .map(|v| tree.read(v));
-        Ok((
-            shown.ok_or_else(|| VaultError::NoSuch(path.to_owned()))??,
-            reading.version,
-        ))
+        let (value, version) = self.open_value(vault, path, version)?;
+        Ok((value.whole()?, version))
     }
 
     /// Lists every secret whose path begins with `prefix`.
@@ -257,6 +243,17 @@ impl Vaults {
         edits: Vec<Edit>,
         expect: Option<CommitId>,
     ) -> Result<Edited, VaultError> {
+        self.write(vault, edits, None, expect).await
+    }
+
+    /// The same, and a large value whose chunks are stored, with its path and mode.
+    pub(super) async fn write(
+        &self,
+        vault: &VaultId,
+        edits: Vec<Edit>,
+        file: Option<(String, u32, Stored)>,
+        expect: Option<CommitId>,
+    ) -> Result<Edited, VaultError> {
         let entry = self.entry(vault)?;
         self.standing.past_is_here(vault).await;
         let one_writer = entry.writing.clone().lock_owned().await;
@@ -268,6 +265,21 @@ impl Vaults {
             let keys = inner.secrets.writing(&inner.control)?;
             let shape = inner.secrets.shape().ok_or(VaultError::Pending)?;
             let mut new = std::collections::HashMap::new();
+            let mut batch = Batch::default();
+            let file = match file {
+                Some((path, mode, stored)) => {
+                    let (size, list, object) = stored.list(&keys, &mut batch)?;
+                    rows::put_object(&mut batch, vault, &list, object.clone());
+                    new.insert(list, object);
+                    Some(Edit::File {
+                        path,
+                        mode,
+                        size,
+                        list,
+                    })
+                }
+                None => None,
+            };
             let root = if let Some(root) = inner.root() {
                 root
             } else {
@@ -283,6 +295,7 @@ impl Vaults {
             let tag = inner.commits.next_tag(self.me, &inner.control, nonce);
             let mut all = view::merging(&inner, &objects, &inner.secrets, *vault)?;
             all.extend(edits);
+            all.extend(file);
             let edited =
                 Tree::new(&objects, &*inner.secrets, *vault, root).edit(all, tag, shape, &keys)?;
             let commit: Commit = inner.commits.next(
@@ -293,7 +306,6 @@ impl Vaults {
                 now_ms(),
                 Vec::new(),
             );
-            let mut batch = Batch::default();
             for (address, bytes) in edited.objects {
                 rows::put_object(&mut batch, vault, &address, bytes);
             }

@@ -3,7 +3,7 @@
 use super::rows::{self, FloorRow};
 use super::secrets::Secrets;
 use super::{VaultError, rows::pair};
-use crate::store::{Store, Table};
+use crate::store::{Store, StoreError, Table};
 use polykey_core::commit::{Commits, SignedCommit};
 use polykey_core::control::{Control, ControlError, SignedOp};
 use polykey_core::doubles::Doubles;
@@ -227,9 +227,16 @@ impl Objects for VaultObjects<'_> {
         if let Some(bytes) = self.new.and_then(|n| n.get(address)) {
             return Ok(Some(bytes.clone()));
         }
-        let row = self
-            .store
-            .get(Table::Object, &pair(self.vault, address.as_bytes()))?;
-        Ok(row.map(|mut row| std::mem::take(&mut *row)))
+        Ok(stored_object(self.store, self.vault, address)?)
     }
+}
+
+/// One sealed object of a vault.
+pub fn stored_object(
+    store: &Store,
+    vault: &VaultId,
+    address: &Address,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let row = store.get(Table::Object, &pair(vault, address.as_bytes()))?;
+    Ok(row.map(|mut row| std::mem::take(&mut *row)))
 }

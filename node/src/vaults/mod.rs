@@ -11,12 +11,14 @@
 //! | `contents` | read, list, log, write |
 //! | `members` | grant, revoke, members |
 //! | `exchange` | what peers are told and what is taken from them |
+//! | `files` | values streamed in and out |
 //! | `view` | the contents of several heads together |
 //! | `serve` | what workloads get |
 
 mod contents;
 mod entry;
 mod exchange;
+mod files;
 mod members;
 mod rows;
 mod secrets;
@@ -25,6 +27,7 @@ mod view;
 
 pub use contents::{Edited, Listed, Listing, VersionInfo};
 pub use exchange::{Received, Records, SyncHeads, Told};
+pub use files::{Incoming, ValueReader};
 pub use members::{Granted, MemberInfo, Revoked};
 pub use serve::{Served, ServedFile};
 

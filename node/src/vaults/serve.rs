@@ -5,10 +5,9 @@ use polykey_core::control::Control;
 use polykey_core::ids::{Address, CommitId, EpochId, NodeId, VaultId};
 use polykey_core::path;
 use polykey_core::seal::{self, ObjectKeys};
-use polykey_core::tree::{self, Tree};
+use polykey_core::tree::{self, Tree, Variant};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// A version as it is served.
 pub struct Served {
@@ -30,10 +29,8 @@ pub struct Served {
 pub struct ServedFile {
     /// Path in the vault.
     pub path: String,
-    /// Mode.
-    pub mode: u32,
-    /// Value.
-    pub value: Zeroizing<Vec<u8>>,
+    /// Mode and value, which [`Vaults::open_variant`] reads.
+    pub variant: Variant,
 }
 
 impl Vaults {
@@ -191,7 +188,7 @@ impl Vaults {
     /// Files of a tree that any of `rules` covers (all of them without rules), by path.
     ///
     /// # Errors
-    /// When a page or value cannot be read.
+    /// When a page cannot be read.
     pub fn files(
         &self,
         vault: &VaultId,
@@ -203,15 +200,12 @@ impl Vaults {
         let objects = self.objects(&entry);
         let tree = Tree::new(&objects, &*secrets, *vault, root);
         let mut out = Vec::new();
-        for (path, variants) in tree.range("")? {
+        for (path, mut variants) in tree.range("")? {
             let covered = rules.is_empty() || rules.iter().any(|rule| path::covers(rule, &path));
             let shown = entry.read().newest(&variants);
-            if let Some(variant) = shown.filter(|_| covered).map(|at| &variants[at]) {
-                out.push(ServedFile {
-                    mode: variant.mode,
-                    value: tree.read(variant)?,
-                    path,
-                });
+            if let Some(at) = shown.filter(|_| covered) {
+                let variant = variants.swap_remove(at);
+                out.push(ServedFile { path, variant });
             }
         }
         Ok(out)

@@ -288,6 +288,66 @@ async fn a_removed_member_opens_nothing_that_is_sealed_later() {
 }
 
 #[tokio::test]
+async fn a_file_that_arrives_while_a_member_is_removed_is_sealed_for_those_who_stay() {
+    let (a, b) = (Node::new(1), Node::new(2));
+    let vault = a.vaults.create("app").await.unwrap();
+    a.vaults
+        .grant(&vault, b.id(), Role::Reader, None, None)
+        .await
+        .unwrap();
+    let all: Vec<u8> = (0u64..).flat_map(u64::to_le_bytes).take(3 << 20).collect();
+    for removed_meanwhile in [false, true] {
+        let mut file = a.vaults.begin_file(&vault).unwrap();
+        file.write(&all[..2 << 20]).await.unwrap();
+        if removed_meanwhile {
+            a.vaults.revoke(&vault, b.id()).await.unwrap();
+        }
+        file.write(&all[2 << 20..]).await.unwrap();
+        let path = format!("file-{removed_meanwhile}");
+        a.vaults
+            .put_file(&vault, path.clone(), 0o444, file, None)
+            .await
+            .unwrap();
+        assert!(a.get(&vault, &path).unwrap() == all);
+    }
+    // The one who was removed gets hold of all objects, as from a stolen disk.
+    let (old, new) = {
+        let epoch = |path: &str| {
+            let entry = a.vaults.entry(&vault).unwrap();
+            let inner = entry.read();
+            let objects = a.vaults.objects(&entry);
+            let tree = polykey_core::tree::Tree::new(
+                &objects,
+                &*inner.secrets,
+                vault,
+                inner.root().unwrap(),
+            );
+            let list = tree.get(path).unwrap()[0].object().unwrap();
+            let closure =
+                polykey_core::seal::header(&a.vaults.object(&vault, &list).unwrap().unwrap())
+                    .unwrap();
+            let chunks: BTreeSet<_> = closure
+                .refs
+                .iter()
+                .map(|c| {
+                    let chunk = a.vaults.object(&vault, c).unwrap().unwrap();
+                    polykey_core::seal::header(&chunk).unwrap().epoch
+                })
+                .collect();
+            assert_eq!(chunks, [closure.epoch].into(), "the chunks of {path}");
+            closure.epoch
+        };
+        (epoch("file-false"), epoch("file-true"))
+    };
+    let live = a.vaults.control(&vault).unwrap().state().epochs.clone();
+    assert_eq!(live, [new]);
+    assert_ne!(
+        old, new,
+        "no chunk is left in what the removed one can open"
+    );
+}
+
+#[tokio::test]
 async fn a_mirror_carries_a_vault_that_it_cannot_read() {
     let (a, mirror, c) = (Node::new(1), Node::new(2), Node::new(3));
     let vault = a.vaults.create("app").await.unwrap();

@@ -2,7 +2,7 @@
 //! part of it at a time.
 
 use super::decision::Serving;
-use crate::vaults::{VaultError, Vaults};
+use crate::vaults::{ServedFile, ValueReader, VaultError, Vaults};
 use minicbor::bytes::ByteVec;
 use polykey_client::access::Rule;
 use polykey_client::api::Secret;
@@ -10,13 +10,12 @@ use polykey_client::watch::{
     Body, Content, EpochKeys, File, Files, Frame, MAX_FRAME, PART_BYTES, Part, Sealed,
 };
 use polykey_core::ids::{Address, CommitId, EpochId, OpId, VaultId};
+use polykey_core::tree::{self, Variant};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use zeroize::Zeroizing;
 
 /// The most bytes of signed operations in one frame: what is left of it beside one part and the overhead of both.
 const MAX_CONTROL: usize = MAX_FRAME - 2 * PART_BYTES;
-/// The largest value in one frame.
-const MAX_VALUE: usize = MAX_FRAME - PART_BYTES;
 
 /// Why a version cannot be sent.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +26,6 @@ pub enum OutgoingError {
     /// The control log is longer than a frame.
     #[error("the vault's control log has {0} bytes, too many for a watch")]
     Control(usize),
-    /// A value is longer than a frame.
-    #[error("a value of {0} bytes is too large for a watch")]
-    Value(usize),
 }
 
 /// What a watcher holds of one name, as far as this node knows.
@@ -45,7 +41,7 @@ pub struct Holds {
     control: Vec<OpId>,
     /// Epochs whose keys it was sent.
     epochs: BTreeSet<EpochId>,
-    /// Path, mode and hash of each plain file.
+    /// Path, mode and [`identity`] of each plain file.
     files: BTreeMap<String, (u32, [u8; 32])>,
 }
 
@@ -66,7 +62,7 @@ impl Holds {
             Some(paths) => vaults
                 .files(&rule.vault, root, paths)?
                 .into_iter()
-                .map(|f| (f.path, (f.mode, *hash_of(&f.value))))
+                .map(|f| (f.path, (f.variant.mode, identity(&f.variant))))
                 .collect(),
         };
         Ok(Some(Holds {
@@ -92,9 +88,14 @@ fn scope(serving: &Serving) -> Option<Vec<String>> {
     (!serving.allowed.whole_vault).then(|| serving.allowed.paths.clone())
 }
 
-fn hash_of(value: &[u8]) -> Zeroizing<[u8; 32]> {
-    let digest = ring::digest::digest(&ring::digest::SHA256, value);
-    let mut out = Zeroizing::new([0; 32]);
+/// Tells values apart without reading them: that of a large one by its sealed object, of which equal ones within an epoch are one.
+fn identity(variant: &Variant) -> [u8; 32] {
+    let digest = match &variant.content {
+        tree::Content::Inline(bytes) => ring::digest::digest(&ring::digest::SHA256, bytes),
+        tree::Content::Blob(a) | tree::Content::List(a) => return *a.as_bytes(),
+        tree::Content::Directory => ring::digest::digest(&ring::digest::SHA256, &[]),
+    };
+    let mut out = [0; 32];
     out.copy_from_slice(digest.as_ref());
     out
 }
@@ -114,7 +115,16 @@ pub struct Outgoing {
 
 enum Rest {
     Objects(VecDeque<Address>),
-    Files(VecDeque<File>, Vec<String>),
+    Files(Box<Plain>),
+}
+
+/// Plain files that are read when they are sent.
+struct Plain {
+    root: Address,
+    files: VecDeque<ServedFile>,
+    /// The rest of the file that was sent last.
+    open: Option<(String, u32, ValueReader)>,
+    removed: Vec<String>,
 }
 
 impl Outgoing {
@@ -165,11 +175,11 @@ impl Outgoing {
             Rest::Objects(addresses) => {
                 Body::Sealed(sealed(vaults, &self.vault, addresses, &mut self.epochs)?)
             }
-            Rest::Files(files, removed) => Body::Files(plain(files, removed)),
+            Rest::Files(rest) => Body::Files(rest.part(vaults, &self.vault)?),
         };
         let more = match &self.rest {
             Rest::Objects(left) => !left.is_empty(),
-            Rest::Files(left, removed) => !left.is_empty() || !removed.is_empty(),
+            Rest::Files(rest) => !rest.is_empty(),
         };
         self.done = !more;
         Ok(Some(match self.head.take() {
@@ -282,44 +292,72 @@ fn files(
 ) -> Result<Rest, OutgoingError> {
     let mut put = VecDeque::new();
     for file in vaults.files(&rule.vault, root, paths)? {
-        if file.value.len() > MAX_VALUE {
-            return Err(OutgoingError::Value(file.value.len()));
-        }
-        let now = (file.mode, *hash_of(&file.value));
+        let now = (file.variant.mode, identity(&file.variant));
+        after.files.insert(file.path.clone(), now);
         if before.is_none_or(|b| b.files.get(&file.path) != Some(&now)) {
-            put.push_back(File {
-                path: file.path.clone(),
-                mode: file.mode,
-                value: Secret(file.value),
-            });
+            put.push_back(file);
         }
-        after.files.insert(file.path, now);
     }
     let gone = before.into_iter().flat_map(|b| b.files.keys());
     let removed = gone
         .filter(|p| !after.files.contains_key(*p))
         .cloned()
         .collect();
-    Ok(Rest::Files(put, removed))
+    Ok(Rest::Files(Box::new(Plain {
+        root,
+        files: put,
+        open: None,
+        removed,
+    })))
 }
 
-/// About a part of plain files and of paths that are no more.
-fn plain(files: &mut VecDeque<File>, removed: &mut Vec<String>) -> Files {
-    let mut part = Files {
-        put: Vec::new(),
-        removed: Vec::new(),
-    };
-    let mut bytes = 0;
-    while bytes < PART_BYTES {
-        if let Some(path) = removed.pop() {
-            bytes += path.len() + 8;
-            part.removed.push(path);
-        } else if let Some(file) = files.pop_front() {
-            bytes += file.path.len() + file.value.0.len() + 32;
-            part.put.push(file);
-        } else {
-            break;
-        }
+impl Plain {
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.removed.is_empty() && self.open.is_none()
     }
-    part
+
+    /// About a part of them, and of paths that are no more.
+    fn part(&mut self, vaults: &Vaults, vault: &VaultId) -> Result<Files, VaultError> {
+        let mut part = Files {
+            put: Vec::new(),
+            removed: Vec::new(),
+        };
+        let mut bytes = 0;
+        while bytes < PART_BYTES {
+            if let Some(path) = self.removed.pop() {
+                bytes += path.len() + 8;
+                part.removed.push(path);
+            } else if let Some(piece) = self.next_piece(vaults, vault)? {
+                bytes += piece.path.len() + piece.value.0.len() + 32;
+                part.put.push(piece);
+            } else {
+                break;
+            }
+        }
+        Ok(part)
+    }
+
+    /// The next file, or the next piece of a large one.
+    fn next_piece(&mut self, vaults: &Vaults, vault: &VaultId) -> Result<Option<File>, VaultError> {
+        let (path, mode, mut reader) = if let Some(open) = self.open.take() {
+            open
+        } else if let Some(file) = self.files.pop_front() {
+            let reader = vaults.open_variant(vault, self.root, &file.variant)?;
+            (file.path, file.variant.mode, reader)
+        } else {
+            return Ok(None);
+        };
+        let value = reader.next_piece()?.unwrap_or_default();
+        let left = reader.left();
+        let piece = File {
+            path: path.clone(),
+            mode,
+            value: Secret(value),
+            rest: (left > 0).then_some(left),
+        };
+        if left > 0 {
+            self.open = Some((path, mode, reader));
+        }
+        Ok(Some(piece))
+    }
 }

@@ -46,6 +46,21 @@ async fn a_vault_that_was_shared_before_arrives_when_the_node_connects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_arrives_whole_and_a_changed_chunk_costs_no_second_copy() {
+    let (laptop, cluster) = (Node::start(1).await, Node::start(2).await);
+    cluster.admit(&[&laptop], &[]);
+    laptop.dials(&cluster).await;
+    let vault = vault_on(&laptop).await;
+    laptop.share(&vault, &cluster, Role::Reader).await;
+    let mut file: Vec<u8> = (0u64..).flat_map(u64::to_le_bytes).take(5 << 20).collect();
+    laptop.set(&vault, "file", &file).await;
+    cluster.has(&vault, "file", &file).await;
+    file[3 << 20] ^= 1;
+    laptop.set(&vault, "file", &file).await;
+    cluster.has(&vault, "file", &file).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn contents_too_large_to_announce_are_pulled_and_changes_cost_no_second_clone() {
     let (laptop, cluster) = (Node::start(1).await, Node::start(2).await);
     cluster.admit(&[&laptop], &[]);

@@ -4,9 +4,9 @@
 //! nothing can differ. What was cut becomes the edits of the level above.
 
 use super::page::{
-    Content, Entry, Expected, MAX_ENTRIES, MAX_INLINE, MAX_VARIANTS, Page, Value, Variant,
+    Content, Entry, Expected, MAX_ENTRIES, MAX_FILE, MAX_INLINE, MAX_VARIANTS, Page, Value, Variant,
 };
-use super::{Found, Keyring, Objects, Tree, TreeError, closes};
+use super::{Found, Keyring, Objects, Tree, TreeError, closes, list};
 use crate::epoch::ShapeKey;
 use crate::ids::{Address, Tag};
 use crate::path;
@@ -26,6 +26,17 @@ pub enum Edit {
         /// What.
         value: Zeroizing<Vec<u8>>,
     },
+    /// Write a large value whose list and chunks are among the tree's objects; it takes the place of all values that the path has.
+    File {
+        /// Where.
+        path: String,
+        /// File mode in pods, at most 0777.
+        mode: u32,
+        /// Bytes of the value.
+        size: u64,
+        /// Its list.
+        list: Address,
+    },
     /// Remove the path.
     Remove {
         /// Where.
@@ -43,6 +54,7 @@ pub enum Edit {
 /// What becomes of a path.
 enum Write {
     Value(u32, Zeroizing<Vec<u8>>),
+    File(Variant),
     Variants(Vec<Variant>),
     Nothing,
 }
@@ -111,10 +123,26 @@ impl<O: Objects, K: Keyring> Tree<'_, O, K> {
             match edit {
                 Edit::Put { path, mode, value } => {
                     path::check(&path)?;
-                    if value.len() > MAX_BLOB {
-                        return Err(TreeError::TooLarge(value.len()));
+                    if value.len() as u64 > MAX_FILE {
+                        return Err(TreeError::TooLarge(value.len() as u64));
                     }
                     last.insert(path, Write::Value(mode & 0o777, value));
+                }
+                Edit::File {
+                    path,
+                    mode,
+                    size,
+                    list,
+                } => {
+                    path::check(&path)?;
+                    let variant = Variant {
+                        tag,
+                        mode: mode & 0o777,
+                        size,
+                        content: Content::List(list),
+                    };
+                    self.pieces(&variant)?;
+                    last.insert(path, Write::File(variant));
                 }
                 Edit::Remove { path } => drop(last.insert(path, Write::Nothing)),
                 Edit::Keep { path, mut variants } => {
@@ -154,6 +182,21 @@ impl<O: Objects, K: Keyring> Tree<'_, O, K> {
                         );
                     }
                 }
+                Write::File(variant) => {
+                    let same = match old.as_slice() {
+                        [only] => only.mode == variant.mode && self.same_bytes(only, &variant)?,
+                        _ => false,
+                    };
+                    if !same {
+                        out.insert(
+                            path.clone(),
+                            Some(Entry {
+                                key: path,
+                                value: Value::Variants(vec![variant]),
+                            }),
+                        );
+                    }
+                }
                 Write::Value(mode, value) => {
                     if !self.holds(&old, mode, &value)? {
                         let variant = sealing.value(tag, mode, value)?;
@@ -173,10 +216,7 @@ impl<O: Objects, K: Keyring> Tree<'_, O, K> {
 
     fn holds(&self, old: &[Variant], mode: u32, value: &[u8]) -> Result<bool, TreeError> {
         let [only] = old else { return Ok(false) };
-        Ok(only.mode == mode
-            && only.size == value.len() as u64
-            && !matches!(only.content, Content::List(_))
-            && self.read(only)?.as_slice() == value)
+        Ok(only.mode == mode && self.has_bytes(only, value)?)
     }
 
     fn page_at_root(&self) -> Result<Page, TreeError> {
@@ -392,11 +432,21 @@ impl Sealing<'_> {
         let size = value.len() as u64;
         let content = if value.len() <= MAX_INLINE {
             Content::Inline(value)
-        } else {
+        } else if value.len() <= MAX_BLOB {
             let (address, object) = seal::seal(self.keys, self.vault, Kind::Blob, 0, &[], &value)
-                .map_err(|_| TreeError::TooLarge(value.len()))?;
+                .map_err(|_| TreeError::TooLarge(size))?;
             self.objects.insert(address, object);
             Content::Blob(address)
+        } else {
+            let objects = &mut self.objects;
+            Content::List(list::seal_whole(
+                self.keys,
+                self.vault,
+                &value,
+                |address, object| {
+                    objects.insert(address, object);
+                },
+            )?)
         };
         Ok(Variant {
             tag,

@@ -5,15 +5,17 @@
 
 mod diff;
 mod edit;
+mod list;
 mod page;
 
 pub use diff::{Change, difference, missing};
 pub use edit::{Edit, Edited};
+pub use list::{Chunks, Pieces, open_chunk};
 pub use page::{Content, MAX_ENTRIES, MAX_FILE, MAX_INLINE, MAX_VARIANTS, Variant};
 
 use crate::epoch::ShapeKey;
 use crate::ids::{Address, EpochId, VaultId};
-use crate::seal::{self, Kind, MAX_BLOB, ObjectKeys, SealError};
+use crate::seal::{self, ObjectKeys, SealError};
 use page::{Expected, Page, Value};
 use std::error::Error;
 use std::ops::Bound;
@@ -55,12 +57,9 @@ pub enum TreeError {
     /// Made by a writer that does not follow the format.
     #[error("malformed tree: {0}")]
     Malformed(&'static str),
-    /// A value over 64 KiB less one byte.
-    #[error("a value of {0} bytes; the most is {MAX_BLOB}")]
-    TooLarge(usize),
-    /// A value that is kept in chunks.
-    #[error("a file over {MAX_BLOB} bytes, which this version cannot read")]
-    List,
+    /// A value over [`MAX_FILE`].
+    #[error("a value of {0} bytes; the most is {MAX_FILE}, which is 64 MiB")]
+    TooLarge(u64),
     /// Entries that do not fit into one page.
     #[error("the entries of one page are too large together")]
     PageTooLarge,
@@ -108,30 +107,6 @@ impl<'a, O: Objects, K: Keyring> Tree<'a, O, K> {
                 Value::Variants(variants) => variants,
                 Value::Child(_) => Vec::new(),
             }))
-    }
-
-    /// The bytes of a value.
-    ///
-    /// # Errors
-    /// As [`Tree::get`], for the value's object; `List` for a value kept in chunks.
-    pub fn read(&self, variant: &Variant) -> Result<Zeroizing<Vec<u8>>, TreeError> {
-        match &variant.content {
-            Content::Inline(bytes) => Ok(bytes.clone()),
-            Content::Directory => Ok(Zeroizing::new(Vec::new())),
-            Content::List(_) => Err(TreeError::List),
-            Content::Blob(address) => {
-                let (header, bytes) = self.open(address)?;
-                if header.kind != Kind::Blob
-                    || !header.refs.is_empty()
-                    || bytes.len() as u64 != variant.size
-                {
-                    return Err(TreeError::Malformed(
-                        "a value that is not what its entry says",
-                    ));
-                }
-                Ok(bytes)
-            }
-        }
     }
 
     /// Every path that starts with `prefix`, in order, with its values.

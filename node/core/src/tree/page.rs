@@ -21,8 +21,8 @@ pub const MAX_ENTRIES: usize = 64;
 pub const MAX_INLINE: usize = 128;
 /// The most concurrent values of one path that are kept side by side.
 pub const MAX_VARIANTS: usize = 16;
-/// The largest file: 1,024 chunks of 64 KiB less a byte.
-pub const MAX_FILE: u64 = (seal::MAX_REFS * MAX_BLOB) as u64;
+/// The largest file: 64 MiB, in 1,025 chunks of 64 KiB less a byte.
+pub const MAX_FILE: u64 = 64 << 20;
 
 /// One value of a path.
 pub struct Variant {

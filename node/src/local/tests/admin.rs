@@ -253,18 +253,18 @@ async fn what_cannot_be_is_refused_with_its_code() {
         .await;
         assert_eq!(came.unwrap_err().code, Code::Usage, "{path:?}");
     }
-    let large = vec![put("x", &vec![1; 65_536])];
+    let many = (0..10_001).map(|n| put(&format!("x/{n}"), b"1")).collect();
     let came = edit(
         &mut admin,
         "notes",
         Edits {
             expect: None,
-            edits: large,
+            edits: many,
         },
     )
     .await;
     assert_eq!(came.unwrap_err().code, Code::TooLarge);
-    let fits = vec![put("x", &vec![1; 65_535])];
+    let fits = vec![put("x", &vec![1; 4 << 20])];
     assert!(
         edit(
             &mut admin,

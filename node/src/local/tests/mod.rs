@@ -2,5 +2,6 @@
 
 mod admin;
 mod tokens;
+mod values;
 mod watching;
 mod world;

@@ -256,6 +256,60 @@ async fn a_rule_with_paths_gives_those_files_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_large_file_comes_whole_with_and_without_paths_in_the_rule() {
+    let mut world = World::new().await;
+    let large: Vec<u8> = (0u64..).flat_map(u64::to_le_bytes).take(3 << 20).collect();
+    world
+        .rotate(&[("a", b"1"), ("large", &large), ("z", &large[..70_000])])
+        .await;
+    let mut rule = world.rule("parts");
+    rule.paths = vec!["large".into(), "z".into()];
+    world.rules(vec![world.rule("app"), rule]).await;
+
+    let mut sidecar = Sidecar::default();
+    let mut watch = world.watch("app").await;
+    nodes(&mut watch).await;
+    sidecar.take(&mut watch).await;
+    assert!(sidecar.file("large") == large && sidecar.file("z") == &large[..70_000]);
+
+    let mut watch = world.watch("parts").await;
+    nodes(&mut watch).await;
+    let mut joined: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut frames = 0;
+    let mut rest = None;
+    loop {
+        let (body, more) = match watch.next().await.unwrap() {
+            Frame::Snapshot(content) => (content.body, content.more),
+            Frame::Part(part) => (part.body, part.more),
+            other => panic!("{}", kind(&other)),
+        };
+        let Body::Files(files) = body else {
+            panic!("plain files")
+        };
+        frames += 1;
+        for piece in files.put {
+            let file = joined.entry(piece.path).or_default();
+            file.extend_from_slice(&piece.value.0);
+            rest = piece.rest;
+        }
+        if !more {
+            break;
+        }
+    }
+    assert!(frames >= 3, "no frame holds much more than a part");
+    assert_eq!(rest, None);
+    assert_eq!(joined.keys().collect::<Vec<_>>(), ["large", "z"]);
+    assert!(joined["large"] == large && joined["z"] == large[..70_000]);
+    // Another path changes: what is large is not sent again.
+    world.rotate(&[("z", b"now small")]).await;
+    let Some(Frame::Change(content)) = watch.next().await else {
+        panic!("a change")
+    };
+    let (put, _) = files(content.body);
+    assert_eq!(put, [("z".to_owned(), b"now small".to_vec())].into());
+}
+
+#[tokio::test]
 async fn a_caveat_of_the_owner_limits_what_a_rule_for_the_whole_vault_gives() {
     let mut world = World::new().await;
     let me = world.services.about.node;
