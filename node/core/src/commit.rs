@@ -210,14 +210,23 @@ pub fn vouch_alone(signed: &SignedCommit, control: &Control) -> Result<(), Commi
 }
 
 fn check_alone(signed: &SignedCommit, control: &Control) -> Result<(), CommitError> {
+    check_signature(signed)?;
+    check_named(signed, control)
+}
+
+fn check_signature(signed: &SignedCommit) -> Result<(), CommitError> {
+    signed
+        .verify(&signed.payload().author)
+        .map_err(CommitError::Signature)
+}
+
+/// What a commit says of itself and of the control log.
+fn check_named(signed: &SignedCommit, control: &Control) -> Result<(), CommitError> {
     let commit = signed.payload();
     commit.check()?;
     if commit.vault != control.vault() {
         return Err(CommitError::OtherVault);
     }
-    signed
-        .verify(&commit.author)
-        .map_err(CommitError::Signature)?;
     let missing: Vec<OpId> = commit
         .control
         .iter()
@@ -273,10 +282,11 @@ impl Commits {
         now_ms: u64,
     ) -> Result<Accepted, CommitError> {
         let commit = signed.payload();
-        if commit.time_ms > now_ms.saturating_add(MAX_AHEAD_MS)
-            && !self.contains(&signed.id().into())
-        {
-            check_alone(signed, control)?;
+        if self.contains(&signed.id().into()) {
+            return Ok(Accepted::Known);
+        }
+        check_alone(signed, control)?;
+        if commit.time_ms > now_ms.saturating_add(MAX_AHEAD_MS) {
             return Err(CommitError::Future {
                 due_ms: commit.time_ms - MAX_AHEAD_MS,
             });
@@ -285,13 +295,14 @@ impl Commits {
         let lapsed = member.is_some_and(|m| {
             m.role() >= Some(Role::Writer) && m.role_at(now_ms / 1_000) < Some(Role::Writer)
         });
-        if lapsed && !self.contains(&signed.id().into()) {
+        if lapsed {
             return Err(CommitError::NotWriter(commit.author));
         }
         self.insert(signed, control)
     }
 
-    /// Takes a commit in that was accepted before: one of the own store, whatever the clock says.
+    /// Takes a commit in that was accepted before, whatever the clock says: one of the own store, whose rows nobody else can write, or one that was just signed here. Its
+    /// signature is not looked at again.
     ///
     /// # Errors
     /// As [`Commits::accept`], but for `Future`.
@@ -312,7 +323,7 @@ impl Commits {
         if self.contains(&id) {
             return Ok(Accepted::Known);
         }
-        check_alone(signed, control)?;
+        check_named(signed, control)?;
         let commit = signed.payload();
         self.check_in_place(commit, control)?;
         if !control.ever(&commit.control, &commit.author, Role::Writer) {
@@ -472,12 +483,35 @@ impl Commits {
         {
             return Vec::new();
         }
-        let known = self.reachable(theirs);
-        self.order
+        if self.void > 0 {
+            let known = self.reachable(theirs);
+            let unknown = self.order.iter().filter(|id| !known.contains(*id));
+            return unknown.copied().collect();
+        }
+        // Newest first, from the heads, as long as anything that is not theirs is still to come: who is one commit behind costs one commit, not the history.
+        let mut known: HashSet<CommitId> = theirs.iter().copied().collect();
+        let mut open: HashSet<CommitId> = self
+            .heads
             .iter()
             .filter(|id| !known.contains(*id))
             .copied()
-            .collect()
+            .collect();
+        let mut beyond = Vec::new();
+        for id in self.order.iter().rev() {
+            if open.is_empty() {
+                break;
+            }
+            let parents = &self.headers[id].parents;
+            if known.contains(id) {
+                open.retain(|id| !parents.contains(id));
+                known.extend(parents);
+            } else if open.remove(id) {
+                open.extend(parents.iter().filter(|p| !known.contains(*p)));
+                beyond.push(*id);
+            }
+        }
+        beyond.reverse();
+        beyond
     }
 
     /// These and all that they build on.

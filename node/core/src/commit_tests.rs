@@ -382,6 +382,37 @@ fn settle(
 proptest! {
     #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(96), ..ProptestConfig::default() })]
 
+    /// What a peer lacks is found by walking back from the heads, and is what a walk over everything finds.
+    #[test]
+    fn beyond_is_all_but_what_theirs_build_on(steps in proptest::collection::vec((0..3usize, any::<bool>()), 1..24), theirs in proptest::collection::vec(any::<prop::sample::Index>(), 0..4)) {
+        let (control, _) = vault();
+        let mut replicas = vec![Commits::new(); 3];
+        let mut all: Vec<SignedCommit> = Vec::new();
+        for (n, (who, hears)) in (0u8..).zip(steps) {
+            if hears {
+                for commit in &all {
+                    replicas[who].accept(commit, &control, NOW).ok();
+                }
+            }
+            let by = u8::try_from(who).unwrap();
+            let commit = replicas[who].next(node(by), &control, root(n), [n; 16], NOW, vec![]);
+            let signed = Signed::sign(commit, &key(by));
+            if replicas[who].accept(&signed, &control, NOW).is_ok() {
+                all.push(signed);
+            }
+        }
+        for commits in &replicas {
+            if commits.is_empty() {
+                continue;
+            }
+            let mut theirs: Vec<CommitId> = theirs.iter().map(|i| commits.order[i.index(commits.len())]).collect();
+            theirs.push([9; 32].into());
+            let known = commits.reachable(&theirs);
+            let expected: Vec<CommitId> = commits.order.iter().filter(|id| !known.contains(id)).copied().collect();
+            prop_assert_eq!(commits.beyond(&theirs), expected);
+        }
+    }
+
     /// Three nodes write, tell each other now and then, and one or two are removed in the middle; whoever hears it in whatever order has the same heads.
     #[test]
     fn commit_cut_converges(
