@@ -4,6 +4,7 @@
 mod main_job;
 mod outage;
 mod refusals;
+mod schema;
 mod traces;
 
 use anyhow::Result;
@@ -89,6 +90,10 @@ const STEPS: &[Step] = &[
         refusals::annotation,
     ),
     ("an unknown field is refused", refusals::unknown_field),
+    (
+        "every rule of the schema lets through and refuses what it should",
+        schema::cases,
+    ),
     (
         "tokens that are not this pod's for this cluster are refused alike",
         refusals::tokens,

@@ -1,15 +1,15 @@
-//! What a real API server lets through and what it refuses, for every rule of the schema. Needs one: `KUBECONFIG=… cargo test -p polykey-operator --test schema_cases -- --ignored`.
-//! Nothing stays behind: creates are dry runs, and the objects whose updates are tried are deleted.
+//! What the API server lets through and what it refuses, for every rule of the schema. Nothing stays behind: creates are dry runs, and the objects whose updates are tried are deleted.
 
 #![allow(
     clippy::needless_pass_by_value,
     reason = "cases are values that are written in place"
 )]
 
+use crate::World;
+use anyhow::{Context, Result, bail, ensure};
+use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use kube::{Client, CustomResourceExt};
-use polykey_operator::crd::{PolykeyNode, PolykeyPeer, PolykeyVault};
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "default";
@@ -163,65 +163,71 @@ fn refused_updates() -> Vec<(Value, Value, &'static str)> {
     ]
 }
 
-fn api(client: &Client, object: &Value) -> Api<DynamicObject> {
-    let kind = object["kind"].as_str().expect("kind");
-    let crd = [PolykeyVault::crd(), PolykeyPeer::crd(), PolykeyNode::crd()];
-    let names = crd
-        .iter()
-        .map(|c| &c.spec.names)
-        .find(|n| n.kind == kind)
-        .expect("a kind of ours");
-    let resource = ApiResource::from_gvk_with_plural(
-        &GroupVersionKind::gvk("polykey.io", "v1alpha1", kind),
-        &names.plural,
-    );
-    Api::namespaced_with(client.clone(), NAMESPACE, &resource)
+fn api(client: &Client, object: &Value) -> Result<Api<DynamicObject>> {
+    let kind = object["kind"].as_str().context("a kind")?;
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("polykey.io", "v1alpha1", kind));
+    Ok(Api::namespaced_with(client.clone(), NAMESPACE, &resource))
 }
 
-fn parsed(object: &Value) -> DynamicObject {
-    serde_json::from_value(object.clone()).expect("an object")
+/// Each case of the schema, on the server that has the chart's custom resources.
+pub fn cases(world: &mut World) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let client = world.cluster.client().await?;
+        creates(&client).await?;
+        updates(&client).await
+    })
 }
 
-#[tokio::test]
-#[ignore = "needs an API server with the custom resources: KUBECONFIG"]
-async fn a_real_api_server_takes_and_refuses_what_it_should() {
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .ok();
-    let client = Client::try_default()
-        .await
-        .expect("KUBECONFIG names an API server");
+async fn creates(client: &Client) -> Result<()> {
     let dry = PostParams {
         dry_run: true,
         ..PostParams::default()
     };
+    let create = async |object: Value| {
+        let parsed = serde_json::from_value(object.clone())?;
+        anyhow::Ok(api(client, &object)?.create(&dry, &parsed).await)
+    };
     for (what, object) in accepted() {
-        let result = api(&client, &object).create(&dry, &parsed(&object)).await;
-        assert!(result.is_ok(), "{what} must pass: {}", result.unwrap_err());
+        create(object)
+            .await?
+            .with_context(|| format!("{what} must pass"))?;
     }
     for (what, object, says) in refused() {
-        let result = api(&client, &object).create(&dry, &parsed(&object)).await;
-        must_be_refused(what, says, result);
+        must_be_refused(what, says, create(object).await?)?;
     }
+    Ok(())
+}
+
+async fn updates(client: &Client) -> Result<()> {
     for (object, patch, says) in refused_updates() {
-        let api = api(&client, &object);
-        api.create(&PostParams::default(), &parsed(&object))
-            .await
-            .expect("create");
+        let api = api(client, &object)?;
+        let parsed = serde_json::from_value(object)?;
+        api.create(&PostParams::default(), &parsed).await?;
         let result = api
             .patch("case", &PatchParams::default(), &Patch::Merge(&patch))
             .await;
-        api.delete("case", &DeleteParams::default())
-            .await
-            .expect("delete");
-        must_be_refused(&patch.to_string(), says, result);
+        api.delete("case", &DeleteParams::default()).await?;
+        must_be_refused(&patch.to_string(), says, result)?;
     }
+    Ok(())
 }
 
-fn must_be_refused(what: &str, says: &str, result: Result<DynamicObject, kube::Error>) {
+fn must_be_refused(
+    what: &str,
+    says: &str,
+    result: Result<DynamicObject, kube::Error>,
+) -> Result<()> {
     let Err(kube::Error::Api(status)) = result else {
-        panic!("{what} must not pass: {result:?}")
+        bail!("{what} must not pass: {result:?}")
     };
-    assert_eq!(status.code, 422, "{what}: {}", status.message);
-    assert!(status.message.contains(says), "{what}: {}", status.message);
+    ensure!(
+        status.code == 422 && status.message.contains(says),
+        "{what}: {} {}",
+        status.code,
+        status.message
+    );
+    Ok(())
 }
