@@ -14,6 +14,7 @@ mod token;
 
 pub use https::HttpsError;
 pub use issuer::IssuerError;
+pub use keys::{KeySet, KeysError};
 pub use token::{Expected, Identity, MAX_LIFETIME, MAX_TOKEN, Reason, verify};
 
 use crate::metrics::Metrics;
