@@ -10,6 +10,7 @@
 
 mod journal;
 mod packs;
+mod settings;
 
 use journal::{Journal, Row};
 use packs::{Appender, INLINE, MAX_ROW, Packs, Place};
@@ -222,7 +223,9 @@ impl Store {
             .create(dir)
             .map_err(io("make its directory"))?;
         let lock = lock(dir)?;
+        settings::remove_torn(dir).map_err(io("read its settings"))?;
         let db = open_database(dir)?;
+        settings::sync(dir).map_err(io("sync its settings"))?;
         let packs = Arc::new(Packs::open(&dir.join("packs")).map_err(io("open its packs"))?);
         let mut disk = Disk::open(dir, &packs)?;
         let stopped = Arc::new(AtomicBool::new(false));

@@ -1,7 +1,7 @@
 //! A writer that is killed without warning, again and again: what it was told to be durable is there, and no batch is there in part.
 //!
-//! A kill leaves the page cache alone, so this cannot see a missing sync; that the calls are made in order is the business of [`super::Disk::write`], and a test with a disk
-//! that drops what was not synced belongs to the end-to-end tests.
+//! A kill leaves the page cache alone, so this cannot see a missing sync; that the calls are made in order is the business of [`super::Disk::write`], and `tests/powercut` has disks
+//! that lose what was not synced.
 
 use super::testing::scratch_key;
 use super::{Batch, Store, Table};
