@@ -11,6 +11,7 @@ use std::time::Duration;
 pub struct Laptop {
     dir: tempfile::TempDir,
     program: PathBuf,
+    node_path: PathBuf,
     agent: Option<Child>,
     /// Its node id.
     pub node_id: String,
@@ -22,12 +23,22 @@ impl Laptop {
     /// # Errors
     /// When either fails.
     pub fn new(program: &Path) -> Result<Laptop> {
+        Laptop::on(program, None)
+    }
+
+    /// [`Laptop::new`], with identity and store on another `disk`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn on(program: &Path, disk: Option<&Path>) -> Result<Laptop> {
         let dir = tempfile::Builder::new()
             .prefix("polykey-laptop-")
             .tempdir()?;
         std::fs::write(dir.path().join("password"), "correct horse battery staple")?;
+        let node_path = disk.unwrap_or(dir.path()).join("node");
         let mut laptop = Laptop {
             dir,
+            node_path,
             program: program.to_path_buf(),
             agent: None,
             node_id: String::new(),
@@ -57,7 +68,7 @@ impl Laptop {
     /// The folder of identity and store.
     #[must_use]
     pub fn node_path(&self) -> PathBuf {
-        self.dir.path().join("node")
+        self.node_path.clone()
     }
 
     /// Starts the agent and waits until it answers.
@@ -65,6 +76,19 @@ impl Laptop {
     /// # Errors
     /// When it does not answer in ten seconds.
     pub fn start(&mut self) -> Result<()> {
+        self.begin()?;
+        wait_for(Duration::from_secs(10), "the agent to answer", || {
+            self.polykey(&["status"])
+        })
+        .map(drop)
+        .with_context(|| self.log())
+    }
+
+    /// Starts the agent and waits for nothing.
+    ///
+    /// # Errors
+    /// When there is no such program.
+    pub fn begin(&mut self) -> Result<()> {
         ensure!(self.agent.is_none(), "the agent runs");
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -86,11 +110,7 @@ impl Laptop {
             .spawn()
             .context("cannot start the agent")?;
         self.agent = Some(agent);
-        wait_for(Duration::from_secs(10), "the agent to answer", || {
-            self.polykey(&["status"])
-        })
-        .map(drop)
-        .with_context(|| self.log())
+        Ok(())
     }
 
     /// Ends the agent as a person would.

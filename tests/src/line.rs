@@ -42,10 +42,22 @@ impl Line {
     /// # Errors
     /// When a part does not start or the vault does not arrive.
     pub async fn new(bin: &Path, secrets: &[(&str, &[u8])]) -> Result<Line> {
+        Line::on(bin, secrets, [None, None]).await
+    }
+
+    /// [`Line::new`], with the stores of laptop and node on other disks.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn on(
+        bin: &Path,
+        secrets: &[(&str, &[u8])],
+        [laptop_disk, node_disk]: [Option<PathBuf>; 2],
+    ) -> Result<Line> {
         let polykey = bin.join("polykey");
         let issuer = Issuer::start()?;
-        let node = Node::new(&polykey, &issuer)?;
-        let laptop = Laptop::new(&polykey)?;
+        let node = Node::on(&polykey, &issuer, node_disk.as_deref())?;
+        let laptop = Laptop::on(&polykey, laptop_disk.as_deref())?;
         let vault: VaultId = laptop
             .create_vault(VAULT)?
             .parse()

@@ -17,6 +17,7 @@ const START: Duration = Duration::from_secs(30);
 pub struct Node {
     dir: TempDir,
     program: PathBuf,
+    node_path: PathBuf,
     options: Vec<String>,
     agent: Option<Child>,
     /// UDP address of its QUIC endpoint.
@@ -31,6 +32,14 @@ impl Node {
     /// # Errors
     /// When it does not start.
     pub fn new(program: &Path, issuer: &Issuer) -> Result<Node> {
+        Node::on(program, issuer, None)
+    }
+
+    /// [`Node::new`], with identity and store on another `disk`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn on(program: &Path, issuer: &Issuer, disk: Option<&Path>) -> Result<Node> {
         let dir = tempfile::Builder::new().prefix("polykey-node-").tempdir()?;
         // It guards nothing but this node.
         std::fs::write(dir.path().join("key"), [0x2a; 32])?;
@@ -44,8 +53,10 @@ impl Node {
             api.to_string(),
         ];
         options.extend(issuer.options());
+        let node_path = disk.unwrap_or(dir.path()).join("node");
         let mut node = Node {
             dir,
+            node_path,
             program: program.to_path_buf(),
             options,
             agent: None,
@@ -61,6 +72,19 @@ impl Node {
     /// # Errors
     /// With its log, when it does not.
     pub fn start(&mut self) -> Result<()> {
+        self.begin()?;
+        wait_for(START, "the node to answer", || {
+            run(self.command().arg("status"))
+        })
+        .map(drop)
+        .with_context(|| self.log())
+    }
+
+    /// Starts the agent and waits for nothing.
+    ///
+    /// # Errors
+    /// When there is no such program.
+    pub fn begin(&mut self) -> Result<()> {
         ensure!(self.agent.is_none(), "the agent runs");
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -79,11 +103,7 @@ impl Node {
             .spawn()
             .context("cannot start the node")?;
         self.agent = Some(agent);
-        wait_for(START, "the node to answer", || {
-            run(self.command().arg("status"))
-        })
-        .map(drop)
-        .with_context(|| self.log())
+        Ok(())
     }
 
     /// Ends it with SIGKILL, in whatever it is doing.
@@ -113,7 +133,7 @@ impl Node {
     }
 
     fn node_path(&self) -> PathBuf {
-        self.dir.path().join("node")
+        self.node_path.clone()
     }
 
     fn command(&self) -> Command {

@@ -65,6 +65,15 @@ impl Reader {
 }
 
 impl Seen {
+    /// With what another app saw.
+    pub fn add(&mut self, other: Seen) {
+        self.looks += other.looks;
+        self.versions += other.versions;
+        self.replaced += other.replaced;
+        self.torn += other.torn;
+        self.back += other.back;
+    }
+
     fn take(&mut self, pair: &Pair, newest: &mut u64) {
         match pair {
             Pair::Both(a, b) if a == b => {
