@@ -35,7 +35,9 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 /// How often grants that have expired are looked for.
-const EXPIRY: Duration = Duration::from_mins(1);
+const EXPIRY: Duration = Duration::from_secs(20);
+/// How long owners have to hand a new member its key before any reader does.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long requests that were begun before the stop may take to end.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Port of the TLS API where none is served, for the addresses of siblings that nobody will ask.
@@ -437,8 +439,17 @@ fn writing_to(
 /// Owners write the removal of a grant that has ended by the clock, so that all members come to one state.
 async fn end_expired(vaults: Arc<Vaults>) {
     let mut tick = tokio::time::interval(EXPIRY);
+    // Not all readers at one moment.
+    let jitter = random::<1>().map_or(0, |[byte]| u64::from(byte) * 60);
+    let patience = PATIENCE + Duration::from_millis(jitter);
     loop {
         tick.tick().await;
+        if let Err(e) = vaults.wrap_missing(patience).await {
+            tracing::warn!(
+                error = &e as &dyn std::error::Error,
+                "a member has no key of a vault yet"
+            );
+        }
         if let Err(e) = vaults.end_expired().await {
             tracing::warn!(
                 error = &e as &dyn std::error::Error,

@@ -63,6 +63,13 @@ impl Record {
             .await;
     }
 
+    /// The maker's words took a vault back, or gave themselves up (`recover`, `resign`), or that failed.
+    pub async fn recovered(&self, vault: &VaultId, what: &str, failed: Option<&VaultError>) {
+        let subject = about(Some(*vault), what.to_owned());
+        self.write(Kind::Grant, LOCAL.into(), subject, outcome_of(failed))
+            .await;
+    }
+
     /// A peer was `added` or `removed`.
     pub async fn peer(&self, node: &NodeId, what: &str) {
         let subject = about(None, format!("{node} {what}"));

@@ -313,9 +313,16 @@ fn control(
         });
     }
     for op in ops {
-        control.apply(&op?).map_err(Rejected::Control)?;
+        match control.apply(&op?) {
+            // What does not count is not needed to judge a commit that does.
+            Ok(_) | Err(ControlError::TooManyVoid(_)) => {}
+            Err(e) => return Err(Rejected::Control(e)),
+        }
     }
-    Ok(control)
+    match control.needs_upgrade() {
+        Some(op) => Err(Rejected::Control(ControlError::NeedsUpgrade(op))),
+        None => Ok(control),
+    }
 }
 
 /// The commit: the version's, by a live writer and an admitted signer, and no older than seen.

@@ -166,8 +166,14 @@ _polykey() {
             polykey__subcmd__help__subcmd__vault,members)
                 cmd="polykey__subcmd__help__subcmd__vault__subcmd__members"
                 ;;
+            polykey__subcmd__help__subcmd__vault,recover)
+                cmd="polykey__subcmd__help__subcmd__vault__subcmd__recover"
+                ;;
             polykey__subcmd__help__subcmd__vault,rename)
                 cmd="polykey__subcmd__help__subcmd__vault__subcmd__rename"
+                ;;
+            polykey__subcmd__help__subcmd__vault,resign)
+                cmd="polykey__subcmd__help__subcmd__vault__subcmd__resign"
                 ;;
             polykey__subcmd__peer,add)
                 cmd="polykey__subcmd__peer__subcmd__add"
@@ -211,8 +217,14 @@ _polykey() {
             polykey__subcmd__vault,members)
                 cmd="polykey__subcmd__vault__subcmd__members"
                 ;;
+            polykey__subcmd__vault,recover)
+                cmd="polykey__subcmd__vault__subcmd__recover"
+                ;;
             polykey__subcmd__vault,rename)
                 cmd="polykey__subcmd__vault__subcmd__rename"
+                ;;
+            polykey__subcmd__vault,resign)
+                cmd="polykey__subcmd__vault__subcmd__resign"
                 ;;
             polykey__subcmd__vault__subcmd__help,create)
                 cmd="polykey__subcmd__vault__subcmd__help__subcmd__create"
@@ -226,8 +238,14 @@ _polykey() {
             polykey__subcmd__vault__subcmd__help,members)
                 cmd="polykey__subcmd__vault__subcmd__help__subcmd__members"
                 ;;
+            polykey__subcmd__vault__subcmd__help,recover)
+                cmd="polykey__subcmd__vault__subcmd__help__subcmd__recover"
+                ;;
             polykey__subcmd__vault__subcmd__help,rename)
                 cmd="polykey__subcmd__vault__subcmd__help__subcmd__rename"
+                ;;
+            polykey__subcmd__vault__subcmd__help,resign)
+                cmd="polykey__subcmd__vault__subcmd__help__subcmd__resign"
                 ;;
             *)
                 ;;
@@ -1055,7 +1073,7 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__help__subcmd__vault)
-            opts="create ls members rename"
+            opts="create ls members recover resign rename"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1110,7 +1128,35 @@ _polykey() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        polykey__subcmd__help__subcmd__vault__subcmd__recover)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         polykey__subcmd__help__subcmd__vault__subcmd__rename)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        polykey__subcmd__help__subcmd__vault__subcmd__resign)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1768,13 +1814,17 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__share)
-            opts="-n -o -q -v -h --write --mirror --expires --namespace --service-account --path --cluster --dry-run --node-path --socket --output --json --quiet --verbose --no-input --color --help"
+            opts="-n -o -q -v -h --write --owner --mirror --expires --siblings --namespace --service-account --path --cluster --dry-run --node-path --socket --output --json --quiet --verbose --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --expires)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --siblings)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1932,7 +1982,7 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__vault)
-            opts="-o -q -v -h --node-path --socket --output --json --quiet --verbose --no-input --color --help create ls list members rename help"
+            opts="-o -q -v -h --node-path --socket --output --json --quiet --verbose --no-input --color --help create ls list members recover resign rename help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2028,7 +2078,7 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__vault__subcmd__help)
-            opts="create ls members rename help"
+            opts="create ls members recover resign rename help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2097,7 +2147,35 @@ _polykey() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        polykey__subcmd__vault__subcmd__help__subcmd__recover)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         polykey__subcmd__vault__subcmd__help__subcmd__rename)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        polykey__subcmd__vault__subcmd__help__subcmd__resign)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2207,6 +2285,73 @@ _polykey() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        polykey__subcmd__vault__subcmd__recover)
+            opts="-n -o -q -v -h --before --recovery-code-file --dry-run --node-path --socket --output --json --quiet --verbose --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --before)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --recovery-code-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node-path)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --socket)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         polykey__subcmd__vault__subcmd__rename)
             opts="-n -o -q -v -h --dry-run --node-path --socket --output --json --quiet --verbose --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -2214,6 +2359,69 @@ _polykey() {
                 return 0
             fi
             case "${prev}" in
+                --node-path)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --socket)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        polykey__subcmd__vault__subcmd__resign)
+            opts="-y -n -o -q -v -h --recovery-code-file --yes --dry-run --node-path --socket --output --json --quiet --verbose --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --recovery-code-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
                 --node-path)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then

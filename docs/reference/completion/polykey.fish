@@ -187,6 +187,7 @@ complete -c polykey -n "__fish_polykey_using_subcommand log" -s v -l verbose -d 
 complete -c polykey -n "__fish_polykey_using_subcommand log" -l no-input -d 'Never ask; fail where a person would be needed'
 complete -c polykey -n "__fish_polykey_using_subcommand log" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c polykey -n "__fish_polykey_using_subcommand share" -l expires -d 'Ends by itself after this time: 90m, 12h, 30d, 2w' -r
+complete -c polykey -n "__fish_polykey_using_subcommand share" -l siblings -d 'It may bring in so many more nodes of its own, such as the other replicas of a cluster' -r
 complete -c polykey -n "__fish_polykey_using_subcommand share" -l namespace -d 'A cluster may hand it to pods of this namespace only (repeatable)' -r
 complete -c polykey -n "__fish_polykey_using_subcommand share" -l service-account -d 'A cluster may hand it to pods of this ServiceAccount only (repeatable)' -r
 complete -c polykey -n "__fish_polykey_using_subcommand share" -l path -d 'A cluster may hand out this path only (repeatable)' -r
@@ -203,6 +204,7 @@ complete -c polykey -n "__fish_polykey_using_subcommand share" -l color -d 'Colo
 always\t'Always'
 never\t'Never'"
 complete -c polykey -n "__fish_polykey_using_subcommand share" -l write -d 'It may write, too'
+complete -c polykey -n "__fish_polykey_using_subcommand share" -l owner -d 'It may decide who else may use it, too'
 complete -c polykey -n "__fish_polykey_using_subcommand share" -l mirror -d 'It only carries the ciphertext for others and can read nothing'
 complete -c polykey -n "__fish_polykey_using_subcommand share" -s n -l dry-run -d 'Say what would be done, and do nothing'
 complete -c polykey -n "__fish_polykey_using_subcommand share" -l json -d 'The same as -o json'
@@ -318,28 +320,30 @@ complete -c polykey -n "__fish_polykey_using_subcommand peer; and __fish_seen_su
 complete -c polykey -n "__fish_polykey_using_subcommand peer; and __fish_seen_subcommand_from help" -f -a "ls" -d 'List peers and their connections'
 complete -c polykey -n "__fish_polykey_using_subcommand peer; and __fish_seen_subcommand_from help" -f -a "rm" -d 'Dial a node no longer'
 complete -c polykey -n "__fish_polykey_using_subcommand peer; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
 wide\t'The same with ids whole'
 json\t'One JSON document'
 jsonl\t'One JSON document a line'
 yaml\t'One YAML document'
 name\t'Names alone, one a line'"
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -l color -d 'Colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -l color -d 'Colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
 always\t'Always'
 never\t'Never'"
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -l json -d 'The same as -o json'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -s q -l quiet -d 'Print only what was asked for, and errors'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -s v -l verbose -d 'Print more: ids whole'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -l no-input -d 'Never ask; fail where a person would be needed'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -f -a "create" -d 'Make an empty vault that this device owns'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -f -a "ls" -d 'List vaults'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -f -a "list" -d 'List vaults'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -f -a "members" -d 'Who has a vault, and what they may do'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -f -a "rename" -d 'Give a vault another name on this device'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members rename help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -l json -d 'The same as -o json'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -s q -l quiet -d 'Print only what was asked for, and errors'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -s v -l verbose -d 'Print more: ids whole'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -l no-input -d 'Never ask; fail where a person would be needed'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -f -a "create" -d 'Make an empty vault that this device owns'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -f -a "ls" -d 'List vaults'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -f -a "list" -d 'List vaults'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -f -a "members" -d 'Who has a vault, and what they may do'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -f -a "recover" -d 'Take a vault back from a thief, with the words of the device that made it'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -f -a "resign" -d 'Give up the words that could take a vault back, for good'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -f -a "rename" -d 'Give a vault another name on this device'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign rename help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from create" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from create" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
@@ -405,6 +409,44 @@ complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_s
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from members" -s v -l verbose -d 'Print more: ids whole'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from members" -l no-input -d 'Never ask; fail where a person would be needed'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from members" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -l before -d 'The first version that is not to be believed, or a time (versions bear the date that their author gave them)' -r
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -l recovery-code-file -d 'Read the 24 words from FILE instead of asking for them' -r -F
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
+wide\t'The same with ids whole'
+json\t'One JSON document'
+jsonl\t'One JSON document a line'
+yaml\t'One YAML document'
+name\t'Names alone, one a line'"
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -l color -d 'Colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -s n -l dry-run -d 'Say what would be done, and do nothing'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -l json -d 'The same as -o json'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -s q -l quiet -d 'Print only what was asked for, and errors'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -s v -l verbose -d 'Print more: ids whole'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -l no-input -d 'Never ask; fail where a person would be needed'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -l recovery-code-file -d 'Read the 24 words from FILE instead of asking for them' -r -F
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
+wide\t'The same with ids whole'
+json\t'One JSON document'
+jsonl\t'One JSON document a line'
+yaml\t'One YAML document'
+name\t'Names alone, one a line'"
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -l color -d 'Colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -s y -l yes -d 'Do not ask'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -s n -l dry-run -d 'Say what would be done, and do nothing'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -l json -d 'The same as -o json'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -s q -l quiet -d 'Print only what was asked for, and errors'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -s v -l verbose -d 'Print more: ids whole'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -l no-input -d 'Never ask; fail where a person would be needed'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from rename" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from rename" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from rename" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
@@ -425,6 +467,8 @@ complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_s
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "create" -d 'Make an empty vault that this device owns'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "ls" -d 'List vaults'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "members" -d 'Who has a vault, and what they may do'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "recover" -d 'Take a vault back from a thief, with the words of the device that made it'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "resign" -d 'Give up the words that could take a vault back, for good'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "rename" -d 'Give a vault another name on this device'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c polykey -n "__fish_polykey_using_subcommand status" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
@@ -608,6 +652,8 @@ complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_su
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "create" -d 'Make an empty vault that this device owns'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "ls" -d 'List vaults'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "members" -d 'Who has a vault, and what they may do'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "recover" -d 'Take a vault back from a thief, with the words of the device that made it'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "resign" -d 'Give up the words that could take a vault back, for good'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "rename" -d 'Give a vault another name on this device'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from agent" -f -a "start" -d 'Unlock the identity and serve it until stopped'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from agent" -f -a "stop" -d 'Stop the agent; acknowledged writes are on disk'

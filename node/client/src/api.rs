@@ -152,13 +152,23 @@ pub struct Member {
     pub this_node: bool,
     /// A connection to it is open.
     pub connected: bool,
+    /// How many other nodes of its gestalt it may bring in.
+    #[serde(default)]
+    pub siblings: u8,
+    /// The grant of the fellow node that brought it in.
+    #[serde(default)]
+    pub under: Option<OpId>,
 }
 
 /// `GET /v1/vaults/{vault}/members`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Members {
     /// All live members.
     pub members: Vec<Member>,
+    /// A reader left without an owner at hand, and an owner has yet to start a new epoch.
+    #[serde(default)]
+    pub rotation_pending: bool,
 }
 
 /// What an owner lets a cluster hand to its pods; each empty list means no limit.
@@ -192,6 +202,9 @@ pub struct GrantRequest {
     /// What a cluster may hand to its pods.
     #[serde(default)]
     pub caveat: Option<Caveat>,
+    /// How many other nodes of its gestalt it may bring in.
+    #[serde(default)]
+    pub siblings: u8,
 }
 
 /// Answer to a grant.
@@ -211,6 +224,48 @@ pub struct GrantReply {
 pub struct RevokeReply {
     /// Secrets that the removed node could read: rotate these.
     pub rotate: Vec<String>,
+    /// Nodes that it had brought in, and that went with it.
+    #[serde(default)]
+    pub with: Vec<NodeId>,
+}
+
+/// `POST /v1/vaults/{vault}/recovery`, canonical CBOR. Not printable: it holds the words.
+#[derive(Encode, Decode)]
+#[cbor(array)]
+pub struct Recovery {
+    /// The 24 words of who made the vault, as text.
+    #[n(0)]
+    pub words: Secret,
+    /// Up to when the vault is believed; all of it when absent.
+    #[n(1)]
+    pub before: Option<Before>,
+    /// Give the words up instead.
+    #[n(2)]
+    pub resign: bool,
+}
+
+/// A moment in the life of a vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Before {
+    /// What a version builds on, but not it.
+    #[n(0)]
+    Version(#[n(0)] CommitId),
+    /// Versions dated before, in unix milliseconds.
+    #[n(1)]
+    Time(#[n(0)] u64),
+}
+
+/// Answer to [`Recovery`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryReply {
+    /// The control operation.
+    pub operation: OpId,
+    /// Node ids that the maker had: no members any more.
+    pub replaced: Vec<NodeId>,
+    /// Changes of membership by others that fell out.
+    pub undone: u32,
+    /// Live members now.
+    pub members: u32,
 }
 
 /// One secret in a listing.

@@ -198,6 +198,10 @@ pub struct Member {
     pub this_node: bool,
     /// A connection to it is open.
     pub connected: bool,
+    /// How many other nodes of its gestalt it may bring in.
+    pub siblings: u8,
+    /// The grant of the fellow node that brought it in.
+    pub under: Option<OpId>,
 }
 
 /// One secret, without its value.
@@ -297,7 +301,7 @@ pub struct Grant {
     pub vault: String,
     /// Who may use it now.
     pub node: NodeId,
-    /// `mirror`, `reader` or `writer`.
+    /// `mirror`, `reader`, `writer` or `owner`.
     pub role: String,
     /// When that ends.
     pub expires: Option<Timestamp>,
@@ -394,6 +398,8 @@ impl From<api::Member> for Member {
             caveat: m.caveat,
             this_node: m.this_node,
             connected: m.connected,
+            siblings: m.siblings,
+            under: m.under,
         }
     }
 }

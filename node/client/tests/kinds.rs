@@ -129,6 +129,8 @@ fn a_member_list_is_a_document() {
         caveat: Some(caveat()),
         this_node: false,
         connected: true,
+        siblings: 2,
+        under: None,
     }))));
 }
 

@@ -27,6 +27,7 @@ struct World {
 
 fn grant(caveat: Option<Caveat>) -> Grant {
     Grant {
+        under: None,
         id: OpId::from([9; 32]),
         role: Role::Reader,
         siblings: 0,

@@ -240,17 +240,16 @@ fn check_named(signed: &SignedCommit, control: &Control) -> Result<(), CommitErr
     }
 }
 
-/// Writer where it was made, and each removal of the author either was known there or keeps it.
+/// Writer where it was made, and each removal that would have left the author none either was known there or keeps it.
 fn stands(
     author: &NodeId,
     named: &[OpId],
     control: &Control,
     kept: impl Fn(&[CommitId]) -> bool,
 ) -> bool {
-    control.role_when(named, author) >= Some(Role::Writer)
-        && control
-            .revocations(author)
-            .all(|(r, cut)| control.reaches(named, &[r]) || kept(cut))
+    control
+        .demands(named, author, Role::Writer)
+        .is_some_and(|unknown| unknown.iter().all(|(_, cut)| kept(cut)))
 }
 
 /// The commits of a vault.
@@ -354,34 +353,31 @@ impl Commits {
     /// Whether no commit that a removal of `author` keeps can still come.
     fn cuts_are_here(&self, author: &NodeId, control: &Control) -> bool {
         control
-            .revocations(author)
+            .removals(author)
+            .iter()
             .all(|(_, cut)| cut.iter().all(|id| self.contains(id)))
     }
 
     /// Judges all commits anew: after the control log has changed. True when the heads are other ones now.
     pub fn judge(&mut self, control: &Control) -> bool {
-        let authors: HashSet<NodeId> = self.headers.values().map(|h| h.author).collect();
         let mut kept: HashMap<OpId, HashSet<CommitId>> = HashMap::new();
-        for author in authors {
-            for (r, cut) in control.revocations(&author) {
-                kept.entry(r).or_insert_with(|| self.reachable(cut));
-            }
-        }
-        let mut roles: HashMap<(NodeId, Arc<[OpId]>), bool> = HashMap::new();
+        let mut demands: HashMap<_, Option<Vec<OpId>>> = HashMap::new();
         let mut verdicts = Vec::with_capacity(self.order.len());
         for id in &self.order {
             let header = &self.headers[id];
-            let wrote = *roles
+            let unknown = demands
                 .entry((header.author, Arc::clone(&header.control)))
                 .or_insert_with(|| {
-                    control.role_when(&header.control, &header.author) >= Some(Role::Writer)
+                    let unknown = control.demands(&header.control, &header.author, Role::Writer)?;
+                    for (r, cut) in &unknown {
+                        kept.entry(*r).or_insert_with(|| self.reachable(cut));
+                    }
+                    Some(unknown.into_iter().map(|(r, _)| r).collect())
                 });
-            let outlived = || {
-                control
-                    .revocations(&header.author)
-                    .all(|(r, _)| kept[&r].contains(id) || control.reaches(&header.control, &[r]))
-            };
-            verdicts.push(wrote && outlived());
+            let stands = unknown
+                .as_ref()
+                .is_some_and(|unknown| unknown.iter().all(|r| kept[r].contains(id)));
+            verdicts.push(stands);
         }
         for (id, valid) in self.order.iter().zip(verdicts) {
             if let Some(header) = self.headers.get_mut(id) {
@@ -553,7 +549,7 @@ impl Commits {
             seq: self.next_seq(&author, &parents),
             nonce: nonce.into(),
             parents,
-            control: control.heads(),
+            control: control.tips(),
             root,
             time_ms: latest.map_or(now_ms, |t| now_ms.max(t + 1)),
             note: note.into(),

@@ -5,7 +5,7 @@
 //! | names and bytes | [`ids`], [`labels`], [`enc`] (one canonical CBOR), [`path`] |
 //! | keys | [`keys`] (words, root key), [`unlock`] (`identity.pk`), [`epoch`] (a vault's secrets and who gets them) |
 //! | sealed things | [`seal`] (objects of vaults), [`row`] (the local store), [`audit`] |
-//! | signed things | [`sign`], [`control`] (who), [`commit`] (when), [`doubles`] (two with one number) |
+//! | signed things | [`sign`], [`control`] (who), [`commit`] (when), [`doubles`] (two with one number), [`link`] (which nodes belong together) |
 //! | contents | [`tree`] (what) |
 //! | between nodes, and before pods | [`wire`], [`acl`] |
 //!
@@ -23,6 +23,7 @@ pub mod epoch;
 pub mod ids;
 pub mod keys;
 pub mod labels;
+pub mod link;
 pub mod path;
 pub mod row;
 pub mod seal;

@@ -308,14 +308,20 @@ pub struct Share {
     #[arg(value_name = "NODE-ID")]
     pub who: String,
     /// It may write, too
-    #[arg(long, conflicts_with = "mirror")]
+    #[arg(long, conflicts_with_all = ["mirror", "owner"])]
     pub write: bool,
+    /// It may decide who else may use it, too
+    #[arg(long, conflicts_with = "mirror")]
+    pub owner: bool,
     /// It only carries the ciphertext for others and can read nothing
     #[arg(long)]
     pub mirror: bool,
     /// Ends by itself after this time: 90m, 12h, 30d, 2w
     #[arg(long, value_name = "TIME")]
     pub expires: Option<String>,
+    /// It may bring in so many more nodes of its own, such as the other replicas of a cluster
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub siblings: u8,
     /// A cluster may hand it to pods of this namespace only (repeatable)
     #[arg(long, value_name = "NAMESPACE")]
     pub namespace: Vec<String>,
@@ -394,6 +400,16 @@ pub enum Vault {
         /// Name or id of the vault
         vault: String,
     },
+    /// Take a vault back from a thief, with the words of the device that made it
+    ///
+    /// This device takes the place of the one that made the vault. Whatever that one's key did after --before counts no longer: removals, new members, versions.
+    #[command(
+        before_long_help = "Examples:\n  polykey vault recover app --before 3f9ab0c41d7e\n  polykey vault recover app --before 2026-05-12T09:00:00Z --recovery-code-file words.txt"
+    )]
+    Recover(Recover),
+    /// Give up the words that could take a vault back, for good
+    #[command(before_long_help = "Examples:\n  polykey vault resign app")]
+    Resign(Resign),
     /// Give a vault another name on this device
     Rename {
         /// Name or id of the vault
@@ -404,6 +420,38 @@ pub enum Vault {
         #[command(flatten)]
         dry: Dry,
     },
+}
+
+/// Options of `vault recover`.
+#[derive(Args)]
+pub struct Recover {
+    /// Name or id of the vault
+    pub vault: String,
+    /// The first version that is not to be believed, or a time (versions bear the date that their author gave them)
+    #[arg(long, value_name = "VERSION-OR-TIME")]
+    pub before: Option<String>,
+    /// Read the 24 words from FILE instead of asking for them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub recovery_code_file: Option<PathBuf>,
+    /// What would be done
+    #[command(flatten)]
+    pub dry: Dry,
+}
+
+/// Options of `vault resign`.
+#[derive(Args)]
+pub struct Resign {
+    /// Name or id of the vault
+    pub vault: String,
+    /// Read the 24 words from FILE instead of asking for them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub recovery_code_file: Option<PathBuf>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// What would be done
+    #[command(flatten)]
+    pub dry: Dry,
 }
 
 /// Options of `status`.

@@ -14,6 +14,7 @@ mod password;
 mod place;
 mod progress;
 mod reading;
+mod recovery;
 mod removing;
 mod revision;
 mod session;

@@ -9,15 +9,20 @@ use hyper::body::{Body, Incoming};
 use hyper::{Method, Response};
 use polykey_client::api::{
     EditReply, Edits, Entries, GrantReply, GrantRequest, Log, MAX_VALUE, Members, PeerRequest,
-    Peers, Put, RevokeReply, Status, VERSION_HEADER, Vault, VaultName, Vaults,
+    Peers, Put, Recovery, RecoveryReply, RevokeReply, Status, VERSION_HEADER, Vault, VaultName,
+    Vaults,
 };
 use polykey_client::error::{ApiError, Code};
 use polykey_client::http::{Connection, Sending, json, parts, success, whole};
 use polykey_client::reference::{MIN_PREFIX, Reference, Scope, shown, typed_vault, url_component};
 use polykey_client::unix::connect;
+use polykey_core::enc;
 use polykey_core::ids::{CommitId, NodeId};
 use serde_json::Value;
 use zeroize::Zeroizing;
+
+/// The longest request of a recovery, in bytes: 24 words of eight letters, and a version.
+const RECOVERY_BODY: usize = 512;
 
 const JSON: &str = "application/json";
 const CBOR: &str = "application/cbor";
@@ -140,6 +145,22 @@ impl Session {
         json(
             self.connection
                 .send(Method::DELETE, &path, JSON, Vec::new())
+                .await?,
+        )
+        .await
+    }
+
+    /// `POST /v1/vaults/{vault}/recovery`
+    pub async fn recover(
+        &mut self,
+        vault: &str,
+        request: &Recovery,
+    ) -> Result<RecoveryReply, ApiError> {
+        let mut body = enc::encode_secret(request, RECOVERY_BODY);
+        let body = std::mem::take(&mut *body);
+        json(
+            self.connection
+                .send(Method::POST, &path(vault, "recovery"), CBOR, body)
                 .await?,
         )
         .await

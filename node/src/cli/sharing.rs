@@ -32,6 +32,7 @@ pub async fn share(context: &Context, args: &Share) -> Result<(), Stop> {
         role: role(args).to_owned(),
         expires,
         caveat: caveat(args),
+        siblings: args.siblings,
     };
     let reply = if args.dry.dry_run {
         if let Err(error) = session.members(&vault).await {
@@ -51,9 +52,10 @@ pub async fn share(context: &Context, args: &Share) -> Result<(), Stop> {
 }
 
 fn role(args: &Share) -> &'static str {
-    match (args.write, args.mirror) {
-        (true, _) => "writer",
-        (_, true) => "mirror",
+    match (args.owner, args.write, args.mirror) {
+        (true, ..) => "owner",
+        (_, true, _) => "writer",
+        (.., true) => "mirror",
         _ => "reader",
     }
 }
@@ -76,6 +78,7 @@ fn tell_shared(
 ) {
     let node = request.node.short();
     let can = match request.role.as_str() {
+        "owner" => "read, write and share",
         "writer" => "read and write",
         "mirror" => "carry, but not read,",
         _ => "read",
@@ -90,9 +93,13 @@ fn tell_shared(
         .as_ref()
         .map(|c| format!("; for pods: {}", limits(c)))
         .unwrap_or_default();
+    let more = match request.siblings {
+        0 => String::new(),
+        n => format!("; it may bring in {n} more of its own"),
+    };
     let Some(reply) = reply else {
         return context.output.done(format_args!(
-            "would let {node} {can} {scope}{until}{pods}; nothing was written"
+            "would let {node} {can} {scope}{until}{pods}{more}; nothing was written"
         ));
     };
     let way = match (reply.unchanged, reply.connected) {
@@ -106,7 +113,7 @@ fn tell_shared(
         typed(&request.node)
     );
     context.output.done(format_args!(
-        "{node} can {can} {scope}{until}{pods}\n  {way}   Take back: {back}"
+        "{node} can {can} {scope}{until}{pods}{more}\n  {way}   Take back: {back}"
     ));
 }
 
@@ -168,6 +175,13 @@ pub async fn unshare(context: &Context, args: &Unshare) -> Result<(), Stop> {
         Err(error) => return Err(session.explain(error, &scope).await.into()),
     };
     tell_unshared(context, &scope, &node, reply.rotate.len());
+    if !reply.with.is_empty() {
+        let with: Vec<String> = reply.with.iter().map(|n| n.short()).collect();
+        context.output.say(format_args!(
+            "  with it go the nodes that it had brought in: {}",
+            with.join(", ")
+        ));
+    }
     let list = reply
         .rotate
         .iter()

@@ -3,6 +3,7 @@
 use super::args;
 use super::context::Context;
 use super::output::Table;
+use super::recovery;
 use super::session::{Session, quoted, short_version, vault_name};
 use super::status::doubles;
 use super::stop::Stop;
@@ -22,6 +23,8 @@ pub async fn run(context: &Context, command: &args::Vault) -> Result<(), Stop> {
         args::Vault::Create { name, dry } => create(context, name, dry.dry_run).await,
         args::Vault::Ls => ls(context).await,
         args::Vault::Members { vault } => members(context, vault).await,
+        args::Vault::Recover(args) => recovery::recover(context, args).await,
+        args::Vault::Resign(args) => recovery::resign(context, args).await,
         args::Vault::Rename { vault, name, dry } => rename(context, vault, name, dry.dry_run).await,
     }
 }
@@ -134,11 +137,16 @@ fn name(vault: &Vault) -> String {
 async fn members(context: &Context, vault: &str) -> Result<(), Stop> {
     let mut session = context.session().await?;
     let (vault, scope) = settle(&mut session, vault).await?;
-    let members = match session.members(&vault).await {
-        Ok(members) => members.members,
+    let list = match session.members(&vault).await {
+        Ok(list) => list,
         Err(error) => return Err(session.explain(error, &scope).await.into()),
     };
-    let mut members: Vec<Member> = members.into_iter().map(Member::from).collect();
+    if list.rotation_pending {
+        context.output.warn(
+            "a reader has left and knows the key still in use: an owner's agent starts a new one when it runs",
+        );
+    }
+    let mut members: Vec<Member> = list.members.into_iter().map(Member::from).collect();
     members.sort_by_key(|m| (Reverse(rank(&m.role)), m.node));
     context.output.list(members, &MEMBERS, "no member")
 }
@@ -150,12 +158,24 @@ fn rank(role: &str) -> usize {
 }
 
 const MEMBERS: Table<Member> = Table {
-    columns: &["NODE", "ROLE", "EXPIRES", "FOR PODS OF", "CONNECTION"],
+    columns: &[
+        "NODE",
+        "ROLE",
+        "EXPIRES",
+        "FOR PODS OF",
+        "CONNECTION",
+        "SIBLINGS",
+    ],
     row: |member, view| {
         let connection = match (member.this_node, member.connected) {
             (true, _) => "this node",
             (false, true) => "connected",
             (false, false) => "away",
+        };
+        let siblings = match (member.siblings, member.under) {
+            (_, Some(_)) => "brought in".to_owned(),
+            (0, None) => "-".to_owned(),
+            (n, None) => format!("up to {n}"),
         };
         let limits = member
             .caveat
@@ -167,6 +187,7 @@ const MEMBERS: Table<Member> = Table {
             view.until(member.expires),
             limits,
             connection.to_owned(),
+            siblings,
         ]
     },
     name: |member| member.node.to_string(),

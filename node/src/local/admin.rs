@@ -2,8 +2,10 @@
 
 use super::errors::{self, role_of, role_word};
 use super::guard::{Admin, SocketDoor};
+use super::recovery;
 use super::reply::{self, Failed};
 use super::{table, values, workloads};
+use crate::vaults::Terms;
 use axum::Router;
 use axum::extract::{Path, Query, RawQuery, Request};
 use axum::response::Response;
@@ -39,6 +41,7 @@ pub fn router(door: SocketDoor) -> Router {
         .route("/v1/vaults/{vault}/members", get(members))
         .route("/v1/vaults/{vault}/members/{node}", delete(revoke))
         .route("/v1/vaults/{vault}/grants", post(grant))
+        .route("/v1/vaults/{vault}/recovery", post(recovery::recover))
         .route("/v1/vaults/{vault}/secrets", get(secrets))
         .route(
             "/v1/vaults/{vault}/secret",
@@ -101,8 +104,9 @@ async fn rename(
 
 async fn members(admin: Admin, Path(given): Path<String>) -> Result<Response, Failed> {
     let vault = admin.vaults.resolve(&given)?;
-    let members = admin.vaults.members(&vault)?;
-    let members = members
+    let list = admin.vaults.members(&vault)?;
+    let members = list
+        .members
         .into_iter()
         .map(|m| api::Member {
             this_node: m.node == admin.about.node,
@@ -116,9 +120,14 @@ async fn members(admin: Admin, Path(given): Path<String>) -> Result<Response, Fa
                 service_accounts: c.service_accounts,
                 paths: c.paths,
             }),
+            siblings: m.siblings,
+            under: m.under,
         })
         .collect();
-    Ok(reply::json(&Members { members }))
+    Ok(reply::json(&Members {
+        members,
+        rotation_pending: list.rotation_pending,
+    }))
 }
 
 async fn grant(
@@ -137,7 +146,16 @@ async fn grant(
     });
     let granted = admin
         .vaults
-        .grant(&vault, asked.node, role, asked.expires, caveat)
+        .grant_on(
+            &vault,
+            asked.node,
+            Terms {
+                role,
+                siblings: asked.siblings,
+                expires: asked.expires,
+                caveat,
+            },
+        )
         .await;
     admin
         .record
@@ -162,8 +180,10 @@ async fn revoke(
         .record
         .revoked(&vault, &node, revoked.as_ref().err())
         .await;
+    let revoked = revoked?;
     Ok(reply::json(&RevokeReply {
-        rotate: revoked?.rotate,
+        rotate: revoked.rotate,
+        with: revoked.with,
     }))
 }
 
@@ -339,6 +359,6 @@ fn parse_node(text: &str) -> Result<NodeId, ApiError> {
     text.parse().map_err(|e| usage(&format!("{e}")))
 }
 
-fn usage(why: &str) -> ApiError {
+pub(super) fn usage(why: &str) -> ApiError {
     ApiError::new(Code::Usage, why)
 }

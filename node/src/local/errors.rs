@@ -23,6 +23,8 @@ impl From<VaultError> for Failed {
             VaultError::Pending => error.hint(
                 "it comes when a node that has it is connected: `polykey peer ls` shows who is",
             ),
+            VaultError::SameKey => error.hint("recover on another device of yours that has the vault, or make a new identity and share the vault with it first"),
+            VaultError::Words => error.hint("a vault is recovered with the 24 words of the device that made it"),
             VaultError::NeedsUpgrade => {
                 error.hint("upgrade this program; nothing is lost meanwhile")
             }
@@ -40,6 +42,7 @@ fn vault_code(e: &VaultError) -> Code {
         VaultError::NotFound | VaultError::NoSuch(_) => Code::NotFound,
         VaultError::Ambiguous(_)
         | VaultError::Name(_)
+        | VaultError::Words
         | VaultError::Tree(TreeError::Path(_))
         | VaultError::Epoch(EpochError::Receiver)
         | VaultError::Control(ControlError::Op(_)) => Code::Usage,
@@ -47,7 +50,10 @@ fn vault_code(e: &VaultError) -> Code {
         | VaultError::Moved { .. }
         | VaultError::Yielded { .. }
         | VaultError::Wider
-        | VaultError::Control(ControlError::LastOwner) => Code::Conflict,
+        | VaultError::SameKey
+        | VaultError::Control(ControlError::LastOwner | ControlError::NoRecovery(_)) => {
+            Code::Conflict
+        }
         VaultError::TooMany
         | VaultError::Tree(TreeError::TooLarge(_) | TreeError::PageTooLarge)
         | VaultError::Control(ControlError::Full) => Code::TooLarge,

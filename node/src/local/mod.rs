@@ -6,6 +6,7 @@ mod admin;
 mod errors;
 mod guard;
 mod probes;
+mod recovery;
 mod reply;
 mod reuse;
 mod serve;

@@ -5,7 +5,7 @@ use super::secrets::Secrets;
 use super::{VaultError, rows::pair};
 use crate::store::{Store, StoreError, Table};
 use polykey_core::commit::{Commits, SignedCommit};
-use polykey_core::control::{Control, ControlError, SignedOp};
+use polykey_core::control::{Control, SignedOp};
 use polykey_core::doubles::Doubles;
 use polykey_core::epoch::{ShapeKey, WrapRecord};
 use polykey_core::ids::{Address, CommitId, NodeId, VaultId};
@@ -166,20 +166,19 @@ impl Entry {
 }
 
 fn load_control(store: &Store, id: VaultId) -> Result<Control, VaultError> {
-    let mut control: Option<Control> = None;
+    let mut ops = Vec::new();
     for row in store.scan(Table::Op, id.as_bytes()) {
-        let op = SignedOp::parse(&row?.1).map_err(|_| VaultError::Row("an operation"))?;
-        match &mut control {
-            None => control = Some(Control::new(&op)?),
-            Some(control) => match control.apply(&op) {
-                Ok(_) | Err(ControlError::NeedsUpgrade(_)) => {}
-                Err(e) => return Err(e.into()),
-            },
-        }
+        ops.push(SignedOp::parse(&row?.1).map_err(|_| VaultError::Row("an operation"))?);
     }
-    control
-        .filter(|c| c.vault() == id)
-        .ok_or(VaultError::Row("a control log"))
+    if ops.is_empty() {
+        return Err(VaultError::Row("a control log"));
+    }
+    let control = Control::restore(&ops)?;
+    if control.vault() == id {
+        Ok(control)
+    } else {
+        Err(VaultError::Row("a control log"))
+    }
 }
 
 fn load_commits(store: &Store, id: VaultId, control: &Control) -> Result<Commits, VaultError> {

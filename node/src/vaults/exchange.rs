@@ -544,6 +544,10 @@ impl<'e> Step<'e> {
                     );
                 }
                 Err(ControlError::MissingParents(ids)) => self.missing.ops.extend(ids),
+                // Its sender may know less: it was none's fault to pass on what does not count here.
+                Err(e @ (ControlError::TooManyVoid(_) | ControlError::Full)) => {
+                    tracing::warn!(vault = %self.entry.id.short(), error = %e, "an operation is not taken");
+                }
                 Err(e) => return Err(VaultError::Peer(e.to_string())),
             }
         }

@@ -1,13 +1,11 @@
 //! Who is a member: grant, revoke, members.
 
 use super::entry::{Entry, Inner};
-use super::secrets::Secrets;
 use super::{VaultError, Vaults, now_ms, random, rows};
 use crate::store::Batch;
-use polykey_core::control::{Caveat, Control, Role, SignedOp, Target};
-use polykey_core::epoch::{self, BOX, Boxed, EpochRecord, EpochSecret, Place, WrapRecord};
-use polykey_core::ids::{EpochId, NodeId, OpId, VaultId};
-use polykey_core::sign::Signed;
+use polykey_core::control::{Caveat, Control, ControlError, Member, Role, SignedOp, Target};
+use polykey_core::epoch::EpochSecret;
+use polykey_core::ids::{NodeId, OpId, VaultId};
 use polykey_core::tree::Tree;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
@@ -26,6 +24,21 @@ pub struct Granted {
 pub struct Revoked {
     /// Secrets that the removed node could read: they should be rotated.
     pub rotate: Vec<String>,
+    /// Nodes that it had brought in under its grant, and that went with it.
+    pub with: Vec<NodeId>,
+}
+
+/// What a grant gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// As what.
+    pub role: Role,
+    /// How many other nodes of its gestalt it may bring in.
+    pub siblings: u8,
+    /// Unix seconds after which it ends.
+    pub expires: Option<u64>,
+    /// What a cluster may hand to its pods.
+    pub caveat: Option<Caveat>,
 }
 
 /// One member.
@@ -39,6 +52,19 @@ pub struct MemberInfo {
     pub expires: Option<u64>,
     /// What its owner lets it hand to pods.
     pub caveat: Option<Caveat>,
+    /// How many other nodes of its gestalt it may bring in.
+    pub siblings: u8,
+    /// The grant of the fellow node that brought it in.
+    pub under: Option<OpId>,
+}
+
+/// The members of a vault.
+#[derive(Clone, Debug)]
+pub struct MemberList {
+    /// Ascending by id.
+    pub members: Vec<MemberInfo>,
+    /// A reader left without an owner at hand, and an owner has yet to start a new epoch.
+    pub rotation_pending: bool,
 }
 
 impl Vaults {
@@ -54,6 +80,31 @@ impl Vaults {
         expires: Option<u64>,
         caveat: Option<Caveat>,
     ) -> Result<Granted, VaultError> {
+        let terms = Terms {
+            role,
+            siblings: 0,
+            expires,
+            caveat,
+        };
+        self.grant_on(vault, node, terms).await
+    }
+
+    /// As [`Vaults::grant`], with all that a grant can say.
+    ///
+    /// # Errors
+    /// As [`Vaults::grant`].
+    pub async fn grant_on(
+        &self,
+        vault: &VaultId,
+        node: NodeId,
+        terms: Terms,
+    ) -> Result<Granted, VaultError> {
+        let Terms {
+            role,
+            siblings,
+            expires,
+            caveat,
+        } = terms;
         let entry = self.entry(vault)?;
         self.standing.past_is_here(vault).await;
         let one_writer = entry.writing.clone().lock_owned().await;
@@ -69,9 +120,9 @@ impl Vaults {
         if control.needs_upgrade().is_some() {
             return Err(VaultError::NeedsUpgrade);
         }
-        let wanted = (role, expires, caveat.clone());
-        if let Some(same) =
-            grants_of(&control, &node).find(|g| (g.role, g.expires, g.caveat.clone()) == wanted)
+        let wanted = (role, siblings, expires, caveat.clone());
+        if let Some(same) = grants_of(&control, &node)
+            .find(|g| (g.role, g.siblings, g.expires, g.caveat.clone()) == wanted)
         {
             return Ok(Granted {
                 grant: same.id,
@@ -80,12 +131,13 @@ impl Vaults {
         }
         // Grants add up, so a narrower one beside a wider one would change nothing.
         let wider = grants_of(&control, &node)
-            .any(|g| g.role >= role && g.expires.is_none() && g.caveat.is_none());
+            .any(|g| g.role >= role && g.expires.is_none() && g.caveat.is_none())
+            && siblings == 0;
         if wider {
             return Err(VaultError::Wider);
         }
         let op = SignedOp::sign(
-            control.grant(self.me, node, role, 0, expires, caveat),
+            control.grant(self.me, node, role, siblings, expires, caveat),
             &self.key,
         );
         let at = control.len();
@@ -125,59 +177,43 @@ impl Vaults {
     pub async fn revoke(&self, vault: &VaultId, node: NodeId) -> Result<Revoked, VaultError> {
         let entry = self.entry(vault)?;
         self.standing.past_is_here(vault).await;
-        let one_writer = entry.writing.clone().lock_owned().await;
-        self.need_role(&entry, Role::Owner)?;
+        let mut one_writer = entry.writing.clone().lock_owned().await;
         let control = entry.read().control.clone();
+        // A member may leave by itself, and take a fellow node of its own gestalt out.
+        if !control.are_fellows(&self.me, &Target::Node(node)) {
+            self.need_role(&entry, Role::Owner)?;
+        }
         if !control.state().members.contains_key(&node) {
             return Err(VaultError::NoSuch(format!("member {}", node.short())));
         }
         let rotate = self.readable_by(&entry, &control, &node)?;
-        self.remove(&entry, one_writer, Target::Node(node)).await?;
-        Ok(Revoked { rotate })
-    }
-
-    /// Removes every grant that has ended by this node's clock, in the vaults that it owns: then all members come to one state.
-    ///
-    /// # Errors
-    /// The last failure; every vault was tried.
-    pub async fn end_expired(&self) -> Result<(), VaultError> {
-        if self.may_write().is_err() {
-            return Ok(());
+        let owner = control.state().role_of(&self.me, now_ms() / 1_000) == Some(Role::Owner);
+        if owner
+            && control
+                .state_without(&Target::Node(node))
+                .owners()
+                .is_empty()
+        {
+            return Err(ControlError::LastOwner.into());
         }
-        let now = now_ms() / 1_000;
-        let mut result = Ok(());
-        for entry in self.all() {
-            let mut one_writer = entry.writing.clone().lock_owned().await;
-            let control = entry.read().control.clone();
-            if control.state().role_of(&self.me, now) != Some(Role::Owner)
-                || control.needs_upgrade().is_some()
-            {
-                continue;
-            }
-            let ended: Vec<OpId> = control
-                .state()
-                .members
-                .values()
-                .flat_map(|m| &m.grants)
-                .filter(|g| !g.holds(now))
-                .map(|g| g.id)
-                .collect();
-            for grant in ended {
-                match self.remove(&entry, one_writer, Target::Grant(grant)).await {
-                    Ok(again) => one_writer = again,
-                    Err(e) => {
-                        result = Err(e);
-                        break;
-                    }
-                }
-                tracing::info!(vault = %entry.id.short(), grant = %grant.short(), "a grant has expired and was removed");
-            }
+        // With the node go those that it brought in: a grant is to a whole gestalt.
+        let mut with = Vec::new();
+        for grant in grants_of(&control, &node).filter(|g| owner && g.siblings > 0) {
+            let under = |m: &Member| m.grants.iter().any(|g| g.under == Some(grant.id));
+            let members = control.state().members.iter();
+            with.extend(members.filter(|(_, m)| under(m)).map(|(n, _)| *n));
+            one_writer = self
+                .remove(&entry, one_writer, Target::Grant(grant.id))
+                .await?;
         }
-        result
+        if entry.read().control.state().members.contains_key(&node) {
+            self.remove(&entry, one_writer, Target::Node(node)).await?;
+        }
+        Ok(Revoked { rotate, with })
     }
 
     /// Writes one removal, with a new epoch when the target could read.
-    async fn remove(
+    pub(super) async fn remove(
         &self,
         entry: &Arc<Entry>,
         one_writer: OwnedMutexGuard<()>,
@@ -193,8 +229,14 @@ impl Vaults {
             )
         };
         let secret = EpochSecret::new(random()?);
-        let record = if control.needs_epoch(&target) {
-            Some(self.next_epoch(&control, &secrets, &secret, &target)?)
+        let now = now_ms() / 1_000;
+        let owner = control.state().role_of(&self.me, now) == Some(Role::Owner);
+        let record = if owner && control.needs_epoch(&target) {
+            let readers = control.state_without(&target).readers(now);
+            let live = &control.state().epochs;
+            Some(Self::next_epoch(
+                vault, live, &readers, &secrets, &secret, &self.me,
+            )?)
         } else {
             None
         };
@@ -204,7 +246,13 @@ impl Vaults {
         control.apply(&op)?;
         let mut batch = Batch::default();
         rows::put_op(&mut batch, vault, at, op.bytes());
-        let new = if with_epoch { vec![secret] } else { Vec::new() };
+        // Who leaves keeps no key of what comes after.
+        let stays = control.state().role_of(&self.me, now).is_some();
+        let new = if with_epoch && stays {
+            vec![secret]
+        } else {
+            Vec::new()
+        };
         for secret in &new {
             rows::put_secret(&mut batch, vault, secret);
         }
@@ -220,74 +268,46 @@ impl Vaults {
         self.change(entry, one_writer, batch, place).await
     }
 
-    /// The secret of a live epoch in an envelope for a member who came after it.
-    fn wrap_for(
+    /// Starts a new epoch.
+    pub(super) async fn rotate(
         &self,
-        secrets: &Secrets,
-        vault: &VaultId,
-        epoch: &EpochId,
-        to: &NodeId,
-    ) -> Result<Signed<WrapRecord>, VaultError> {
-        let secret = secrets.secret(epoch).ok_or(VaultError::Pending)?;
-        let shape = secrets.shape().ok_or(VaultError::Pending)?;
-        let place = Place {
-            vault,
-            epoch,
-            to,
-            from: &self.me,
+        entry: &Arc<Entry>,
+        one_writer: OwnedMutexGuard<()>,
+    ) -> Result<OwnedMutexGuard<()>, VaultError> {
+        let vault = &entry.id;
+        let (mut control, secrets) = {
+            let inner = entry.read();
+            (Control::clone(&inner.control), inner.secrets.clone())
         };
-        let wrapped = epoch::wrap(place, shape, &[secret], &random()?)?;
-        let record = WrapRecord {
-            version: 1,
-            vault: *vault,
-            epoch: *epoch,
-            to: *to,
-            from: self.me,
-            enc: wrapped.enc,
-            sealed: wrapped.sealed,
+        let secret = EpochSecret::new(random()?);
+        let state = control.state();
+        let readers = state.readers(now_ms() / 1_000);
+        let record = Self::next_epoch(vault, &state.epochs, &readers, &secrets, &secret, &self.me)?;
+        let op = SignedOp::sign(control.rotate(self.me, record), &self.key);
+        let at = control.len();
+        control.apply(&op)?;
+        let mut batch = Batch::default();
+        rows::put_op(&mut batch, vault, at, op.bytes());
+        rows::put_secret(&mut batch, vault, &secret);
+        let mut floor = entry.read().floor();
+        floor.control = control.heads();
+        rows::put_floor(&mut batch, vault, &floor);
+        let place = move |inner: &mut Inner| {
+            inner.secrets = Arc::new(secrets.with(None, &[secret]));
+            inner.control = Arc::new(control);
         };
-        Ok(Signed::sign(record, &self.key))
-    }
-
-    /// Envelopes that are missing: a member who was granted beside a rotation is in neither. Owners make them.
-    pub(super) fn missing_wraps<'w>(
-        &self,
-        control: &Control,
-        secrets: &Secrets,
-        wraps: &(impl Iterator<Item = &'w WrapRecord> + Clone),
-    ) -> Result<Vec<Signed<WrapRecord>>, VaultError> {
-        let now = now_ms() / 1_000;
-        let mut made = Vec::new();
-        if control.state().role_of(&self.me, now) != Some(Role::Owner)
-            || !secrets.complete(control)
-            || self.may_write().is_err()
-        {
-            return Ok(made);
-        }
-        for live in &control.state().epochs {
-            let Some((_, record)) = control.epoch(live) else {
-                continue;
-            };
-            for member in control.state().readers(now) {
-                let has = record.wraps.iter().any(|w| w.to == member)
-                    || wraps.clone().any(|w| w.epoch == *live && w.to == member);
-                if !has {
-                    made.push(self.wrap_for(secrets, &control.vault(), live, &member)?);
-                }
-            }
-        }
-        Ok(made)
+        self.change(entry, one_writer, batch, place).await
     }
 
     /// The members, ascending by id. Grants add up: of several the one is told that reaches furthest.
     ///
     /// # Errors
     /// `NotFound`.
-    pub fn members(&self, vault: &VaultId) -> Result<Vec<MemberInfo>, VaultError> {
+    pub fn members(&self, vault: &VaultId) -> Result<MemberList, VaultError> {
         let entry = self.entry(vault)?;
         let inner = entry.read();
         let now = now_ms() / 1_000;
-        let info = |(node, member): (&NodeId, &polykey_core::control::Member)| {
+        let info = |(node, member): (&NodeId, &Member)| {
             let grant = member
                 .grants
                 .iter()
@@ -298,15 +318,15 @@ impl Vaults {
                 role: grant.role,
                 expires: grant.expires,
                 caveat: grant.caveat.clone(),
+                siblings: grant.siblings,
+                under: grant.under,
             })
         };
-        Ok(inner
-            .control
-            .state()
-            .members
-            .iter()
-            .filter_map(info)
-            .collect())
+        let state = inner.control.state();
+        Ok(MemberList {
+            members: state.members.iter().filter_map(info).collect(),
+            rotation_pending: state.rotation_pending,
+        })
     }
 
     /// Paths that a member can read. Whoever reads holds the keys of the whole vault: a caveat limits what it may hand on, not what it knows.
@@ -326,44 +346,6 @@ impl Vaults {
         let objects = self.objects(entry);
         let all = Tree::new(&objects, &*reading.secrets, entry.id, reading.root).range("")?;
         Ok(all.into_iter().map(|(path, _)| path).collect())
-    }
-
-    /// The epoch that follows all that live, with its envelopes for whoever stays.
-    fn next_epoch(
-        &self,
-        control: &Control,
-        secrets: &super::secrets::Secrets,
-        secret: &EpochSecret,
-        target: &Target,
-    ) -> Result<EpochRecord, VaultError> {
-        let shape = secrets.shape().ok_or(VaultError::Pending)?;
-        let mut before = Vec::new();
-        for (index, live) in control.state().epochs.iter().enumerate() {
-            let old = secrets.secret(live).ok_or(VaultError::Pending)?;
-            let index =
-                u8::try_from(index).map_err(|_| VaultError::Row("more epochs than boxes"))?;
-            let sealed: [u8; BOX] = secret.box_before(index, old);
-            before.push(Boxed {
-                epoch: *live,
-                sealed: sealed.into(),
-            });
-        }
-        let (vault, id) = (control.vault(), secret.id());
-        let mut wraps = Vec::new();
-        for to in control.state_without(target).readers(now_ms() / 1_000) {
-            let place = Place {
-                vault: &vault,
-                epoch: &id,
-                to: &to,
-                from: &self.me,
-            };
-            wraps.push(epoch::wrap(place, shape, &[secret], &random()?)?);
-        }
-        Ok(EpochRecord {
-            commitment: secret.commitment().into(),
-            before,
-            wraps,
-        })
     }
 }
 

@@ -10,6 +10,9 @@
 //! | `secrets` | shape key and epoch secrets, and how they are found in the log |
 //! | `contents` | read, list, log, write |
 //! | `members` | grant, revoke, members |
+//! | `envelopes` | new epochs, and who gets their secrets |
+//! | `upkeep` | what an owner's node writes by itself |
+//! | `recovery` | taking a vault back with its maker's words |
 //! | `exchange` | what peers are told and what is taken from them |
 //! | `files` | values streamed in and out |
 //! | `view` | the contents of several heads together |
@@ -17,18 +20,22 @@
 
 mod contents;
 mod entry;
+mod envelopes;
 mod exchange;
 mod files;
 mod members;
+mod recovery;
 mod rows;
 mod secrets;
 mod serve;
+mod upkeep;
 mod view;
 
 pub use contents::{Edited, Listed, Listing, VersionInfo};
 pub use exchange::{Received, Records, SyncHeads, Told};
 pub use files::{Incoming, ValueReader};
-pub use members::{Granted, MemberInfo, Revoked};
+pub use members::{Granted, MemberInfo, MemberList, Revoked, Terms};
+pub use recovery::{Recovered, Until};
 pub use serve::{Served, ServedFile};
 
 use crate::standing::{Standing, StandingError};
@@ -168,6 +175,12 @@ pub enum VaultError {
     /// A grant that an existing wider one makes meaningless.
     #[error("that node has wider access already")]
     Wider,
+    /// Words that are another vault's.
+    #[error("these are not the words of who made this vault")]
+    Words,
+    /// A recovery on the node that has the key which is to lose the vault.
+    #[error("this device has the very key that made the vault, and whoever took it has it too")]
+    SameKey,
     /// Bytes that the peer who sent them could have known to be wrong.
     #[error("the peer sent what it must have known to be wrong: {0}")]
     Peer(String),
@@ -206,6 +219,7 @@ pub struct Vaults {
     entries: Arc<RwLock<BTreeMap<VaultId, Arc<Entry>>>>,
     changed: broadcast::Sender<Changed>,
     standing: Arc<Standing>,
+    lacking: envelopes::Lacking,
 }
 
 impl Vaults {
@@ -236,6 +250,7 @@ impl Vaults {
             recovery: recovery.map(NodeId::from),
             entries: Arc::new(RwLock::new(entries)),
             changed,
+            lacking: envelopes::Lacking::default(),
         }))
     }
 

@@ -5,6 +5,7 @@ mod bench;
 mod clones;
 mod hostile;
 mod node;
+mod owners;
 
 use node::{Node, eventually, seed};
 use polykey_core::control::Role;

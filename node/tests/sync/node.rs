@@ -7,7 +7,7 @@ use polykey::vaults::Vaults;
 use polykey_client::access;
 use polykey_core::control::Role;
 use polykey_core::ids::{NodeId, VaultId};
-use polykey_core::keys::RootKey;
+use polykey_core::keys::{RootKey, Words};
 use polykey_core::row::RowKey;
 use polykey_core::tree::Edit;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -45,6 +45,11 @@ pub fn seed(number: u8) -> [u8; 32] {
     seed
 }
 
+/// The words that take back what a test node makes.
+pub fn words(number: u8) -> Words {
+    Words::from_entropy(&[number; 32])
+}
+
 impl Node {
     pub async fn start(number: u8) -> Node {
         let dir = tempfile::tempdir().unwrap();
@@ -61,7 +66,8 @@ impl Node {
             instance: rand16(),
             boot: store.boot(),
         };
-        let vaults = Vaults::open(store.clone(), key, None).unwrap();
+        let recovery = *words(number).identity().recovery.node_id().as_bytes();
+        let vaults = Vaults::open(store.clone(), key, Some(recovery)).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

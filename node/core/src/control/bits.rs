@@ -1,7 +1,7 @@
 //! Sets of small numbers: positions of operations in their log.
 
 /// A set of positions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Bits(Vec<u64>);
 
 impl Bits {
@@ -10,6 +10,12 @@ impl Bits {
             self.0.resize(at / 64 + 1, 0);
         }
         self.0[at / 64] |= 1 << (at % 64);
+    }
+
+    pub fn unset(&mut self, at: usize) {
+        if let Some(word) = self.0.get_mut(at / 64) {
+            *word &= !(1 << (at % 64));
+        }
     }
 
     pub fn has(&self, at: usize) -> bool {
@@ -27,7 +33,36 @@ impl Bits {
         }
     }
 
+    pub fn meet(&mut self, other: &Bits) {
+        self.0.truncate(other.0.len());
+        for (word, also) in self.0.iter_mut().zip(&other.0) {
+            *word &= also;
+        }
+    }
+
+    pub fn remove(&mut self, other: &Bits) {
+        for (word, less) in self.0.iter_mut().zip(&other.0) {
+            *word &= !less;
+        }
+    }
+
     pub fn count(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().flat_map(|(at, word)| {
+            (0..64)
+                .filter(move |bit| word >> bit & 1 == 1)
+                .map(move |bit| at * 64 + bit)
+        })
+    }
+}
+
+impl FromIterator<usize> for Bits {
+    fn from_iter<I: IntoIterator<Item = usize>>(positions: I) -> Bits {
+        let mut bits = Bits::default();
+        positions.into_iter().for_each(|at| bits.set(at));
+        bits
     }
 }

@@ -4,6 +4,7 @@ use crate::codec;
 use crate::epoch::{self, EpochRecord};
 use crate::ids::{CommitId, NodeId, OpId, VaultId};
 use crate::labels;
+pub use crate::link::MAX_LINK;
 use crate::path;
 use crate::sign::{Payload, Signed};
 use minicbor::bytes::{ByteArray, ByteVec};
@@ -21,8 +22,6 @@ pub const MAX_CUT: usize = 256;
 pub const MAX_LIVE_NODES: usize = 256;
 /// The most earlier epochs that one follows: more than two owners who rotate at one moment are not expected.
 const MAX_BEFORE: usize = 16;
-/// The most bytes of a link claim inside a Join.
-pub const MAX_LINK: usize = 4_096;
 /// The most entries of one list of a caveat, as many as a `PolykeyVault` can have.
 const MAX_CAVEAT: usize = 64;
 /// The longest name of a Kubernetes object (DNS subdomain), and of a cluster's uid.

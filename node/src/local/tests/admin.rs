@@ -119,6 +119,7 @@ async fn a_vault_is_made_written_read_listed_and_shared() {
 
     let friend = polykey_core::keys::RootKey::from_seed(&[5; 32]).node_id();
     let request = GrantRequest {
+        siblings: 0,
         node: friend,
         role: "reader".into(),
         expires: None,

@@ -202,6 +202,7 @@ async fn a_grant_that_has_expired_is_removed_by_an_owner() {
         .vaults
         .members(&vault)
         .unwrap()
+        .members
         .into_iter()
         .map(|m| (m.node, m.role))
         .collect();

@@ -1,65 +1,10 @@
+//! Each rule by an example.
+
 use super::*;
 use crate::enc;
-use crate::epoch::{EpochRecord, EpochSecret, Place, ShapeKey, WrapRecord, wrap};
-use crate::ids::{CommitId, NodeId, OpId, VaultId};
-use crate::keys::RootKey;
-use crate::sign::Signed;
-use proptest::prelude::*;
+use crate::epoch::{EpochSecret, Place, ShapeKey, WrapRecord, wrap};
+use crate::ids::{CommitId, VaultId};
 use zeroize::Zeroizing;
-
-fn key(n: u8) -> RootKey {
-    RootKey::from_seed(&[n; 32])
-}
-
-fn node(n: u8) -> NodeId {
-    key(n).node_id()
-}
-
-/// An epoch without envelopes: evaluation looks at none.
-fn epoch(n: u8) -> EpochRecord {
-    EpochRecord {
-        commitment: [n; 32].into(),
-        before: vec![],
-        wraps: vec![],
-    }
-}
-
-fn founded() -> (SignedOp, Control) {
-    let recovery = Some(node(200));
-    let genesis = Signed::sign(
-        genesis(node(0), [5; 32], [6; 32], recovery, epoch(0)),
-        &key(0),
-    );
-    let control = Control::new(&genesis).unwrap();
-    (genesis, control)
-}
-
-fn signed(op: Op, by: u8) -> SignedOp {
-    Signed::sign(op, &key(by))
-}
-
-/// The founder grants; the operation must count.
-fn grant(control: &mut Control, by: u8, to: u8, role: Role) -> OpId {
-    let op = signed(control.grant(node(by), node(to), role, 0, None, None), by);
-    assert_eq!(control.apply(&op).unwrap(), Applied::Counts);
-    op.id().into()
-}
-
-fn act(body: Body) -> Act {
-    Act::Known(Box::new(body))
-}
-
-fn op(control: &Control, author: u8, parents: Vec<OpId>, body: Body) -> SignedOp {
-    let op = Op {
-        version: 1,
-        vault: Some(control.vault()),
-        author: node(author),
-        by: By::Node,
-        parents,
-        act: act(body),
-    };
-    signed(op, author)
-}
 
 #[test]
 fn a_vault_begins_with_its_founder_as_its_only_owner() {
@@ -269,51 +214,35 @@ fn an_owner_lets_trees_go_and_nobody_else() {
     assert_eq!(control.state(), &before, "judged anew, it is the same");
 }
 
+/// An operation of kind 42, which no version has yet.
+fn newer(control: &Control, author: u8, parents: Vec<OpId>, n: u8) -> SignedOp {
+    let known = op(control, author, parents, Body::Rotate { epoch: epoch(1) });
+    let known = enc::encode(known.payload());
+    let start = known.len() - enc::encode(&Body::Rotate { epoch: epoch(1) }).len();
+    let later = [&known[..start], &[0x83, 0x18, 0x2a, 0x01, 0x41, n]].concat();
+    signed(enc::decode(&later).unwrap(), author)
+}
+
 #[test]
 fn kinds_of_later_versions_make_a_vault_read_only_and_are_never_skipped() {
     let (_, mut control) = founded();
     grant(&mut control, 0, 1, Role::Reader);
     let heads = control.heads();
-    for (author, body) in [
-        (1, Body::Format { min: 2 }),
-        (
-            2,
-            Body::Join {
-                grant: heads[0],
-                node: node(3),
-                link: vec![].into(),
-            },
-        ),
-    ] {
-        let foreign = op(&control, author, heads.clone(), body);
+    for author in [1, 2] {
+        let foreign = newer(&control, author, heads.clone(), 1);
         assert!(matches!(
             control.apply(&foreign),
             Err(ControlError::NotAuthorised(_))
         ));
     }
-    let unsponsored = op(
-        &control,
-        1,
-        heads.clone(),
-        Body::Join {
-            grant: heads[0],
-            node: node(3),
-            link: vec![].into(),
-        },
-    );
-    assert!(
-        control.apply(&unsponsored).is_err(),
-        "no siblings were granted"
-    );
     assert_eq!(
         control.needs_upgrade(),
         None,
         "who may not do it does no harm with it"
     );
-
-    let format = op(&control, 0, heads.clone(), Body::Format { min: 2 });
-    let id = OpId::from(format.id());
-    assert!(matches!(control.apply(&format), Err(ControlError::NeedsUpgrade(n)) if n == id));
+    let later = newer(&control, 0, heads.clone(), 1);
+    let id = OpId::from(later.id());
+    assert!(matches!(control.apply(&later), Err(ControlError::NeedsUpgrade(n)) if n == id));
     assert_eq!(control.needs_upgrade(), Some(id));
     let after = op(&control, 0, vec![id], Body::Rotate { epoch: epoch(7) });
     assert!(
@@ -321,49 +250,68 @@ fn kinds_of_later_versions_make_a_vault_read_only_and_are_never_skipped() {
         "nor what builds on it"
     );
     assert_eq!(control.heads(), heads);
+    let kept: Vec<SignedOp> = control
+        .ops()
+        .chain(control.unevaluated())
+        .cloned()
+        .collect();
+    let again = Control::restore(&kept).unwrap();
+    assert_eq!(again.needs_upgrade(), Some(id), "nor forgotten");
+}
+
+#[test]
+fn a_vault_that_asks_for_a_later_format_is_read_only() {
+    let (_, mut control) = founded();
+    grant(&mut control, 0, 1, Role::Owner);
+    let now = control.format(node(0), FORMAT);
+    apply(&mut control, now, 0);
+    assert_eq!(control.needs_upgrade(), None);
+    let before = control.heads();
+    let raise = control.format(node(1), FORMAT + 1);
+    let raise = apply(&mut control, raise, 1);
+    assert_eq!(control.needs_upgrade(), Some(raise));
+    assert_eq!(control.state().format, FORMAT + 1);
+    let body = Body::Revoke {
+        target: Target::Node(node(1)),
+        upto: before.clone(),
+        cut: vec![],
+        epoch: Some(epoch(3)),
+    };
+    let removal = op(&control, 0, before, body);
+    control.apply(&removal).unwrap();
+    assert_eq!(
+        control.needs_upgrade(),
+        None,
+        "the removal of its author undoes it"
+    );
 }
 
 #[test]
 fn nobody_but_an_owner_keeps_a_vault_read_only() {
     let (_, mut control) = founded();
-    grant(&mut control, 0, 1, Role::Reader);
+    grant(&mut control, 0, 1, Role::Owner);
+    grant(&mut control, 0, 2, Role::Reader);
     let heads = control.heads();
-    // A flood that its author may not write, of more operations than are remembered.
-    for n in 0..100u8 {
-        let join = Body::Join {
-            grant: heads[0],
-            node: node(n),
-            link: vec![n].into(),
-        };
-        assert!(
-            control
-                .apply(&op(&control, 1, heads.clone(), join))
-                .is_err()
-        );
-    }
-    assert_eq!(control.needs_upgrade(), None);
-    assert!(control.unevaluated().count() < 100);
-    let replace = Body::Replace {
-        new: node(9),
-        proof: [0; 64].into(),
-        upto: vec![],
-        cut: vec![],
-        epoch: None,
-    };
-    let replace = op(&control, 1, heads.clone(), replace);
+    // An owner's, which a removal beside it undoes, and then more than are remembered.
+    let raising = newer(&control, 1, heads.clone(), 0);
     assert!(matches!(
-        control.apply(&replace),
+        control.apply(&raising),
         Err(ControlError::NeedsUpgrade(_))
     ));
     let removal = control
         .revoke(node(0), Target::Node(node(1)), vec![], Some(epoch(1)))
         .unwrap();
-    control.apply(&signed(removal, 0)).unwrap();
-    assert_eq!(
-        control.needs_upgrade(),
-        None,
-        "the removal of a member undoes what it did beside it"
-    );
+    apply(&mut control, removal, 0);
+    assert_eq!(control.needs_upgrade(), None);
+    for n in 1..=100u8 {
+        let flood = newer(&control, 1, heads.clone(), n);
+        assert!(control.apply(&flood).is_err());
+    }
+    assert_eq!(control.needs_upgrade(), None);
+    assert!(control.unevaluated().count() < 100);
+    let owners = newer(&control, 0, control.heads(), 1);
+    assert!(control.apply(&owners).is_err());
+    assert_eq!(control.needs_upgrade(), Some(owners.id().into()));
 }
 
 #[test]
@@ -407,10 +355,19 @@ fn only_the_recovery_key_of_genesis_recovers() {
         Err(ControlError::Signature(_))
     ));
     assert_eq!(control.needs_upgrade(), None);
+    let stranger = Op {
+        author: node(1),
+        ..reset.clone()
+    };
     assert!(matches!(
-        control.apply(&signed(reset, 200)),
-        Err(ControlError::NeedsUpgrade(_))
+        control.apply(&signed(stranger, WORDS)),
+        Err(ControlError::Contradiction(_))
     ));
+    assert_eq!(
+        control.apply(&signed(reset, WORDS)).unwrap(),
+        Applied::Counts
+    );
+    assert_eq!(control.recovery(), None);
 }
 
 #[test]
@@ -528,173 +485,4 @@ fn encodings_are_those_of_the_formats_reference() {
         <WrapRecord as crate::sign::Payload>::CONTEXT,
         "polykey/1 wrap"
     );
-}
-
-/// One step of a made-up history, by anyone and on top of anything.
-#[derive(Clone, Debug)]
-struct Step {
-    author: u8,
-    on: Vec<prop::sample::Index>,
-    target: u8,
-    what: u8,
-    early: Option<prop::sample::Index>,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let index = any::<prop::sample::Index>;
-    // Mostly in a row, so that there is authority to lose; the rest beside and across.
-    let on = prop_oneof![3 => Just(vec![]), 2 => proptest::collection::vec(index(), 1..3)];
-    let step = (
-        prop_oneof![2 => Just(0), 3 => 0..4u8],
-        on,
-        0..4u8,
-        0..10u8,
-        proptest::option::weighted(0.3, index()),
-    )
-        .prop_map(|(author, on, target, what, early)| Step {
-            author,
-            on,
-            target,
-            what,
-            early,
-        });
-    proptest::collection::vec(step, 1..14)
-}
-
-/// Signs the steps, each on top of earlier ones, whether its author may or not.
-fn history(control: &Control, genesis: &SignedOp, steps: &[Step]) -> Vec<SignedOp> {
-    let (mut ops, mut all) = (vec![genesis.clone()], vec![]);
-    let mut scratch = control.clone();
-    for (n, step) in steps.iter().enumerate() {
-        // Recent operations, so that chains are long and forks happen.
-        let recent = &ops[ops.len().saturating_sub(4)..];
-        let mut parents: Vec<OpId> = if step.on.is_empty() {
-            vec![ops[ops.len() - 1].id().into()]
-        } else {
-            step.on.iter().map(|i| i.get(recent).id().into()).collect()
-        };
-        parents.sort_unstable();
-        parents.dedup();
-        let epoch = epoch(u8::try_from(n).unwrap() + 100);
-        let body = match step.what {
-            0..=3 => Body::Grant {
-                node: node(step.target),
-                role: Role::Owner,
-                siblings: 0,
-                expires: None,
-                caveat: None,
-            },
-            4 => Body::Grant {
-                node: node(step.target),
-                role: Role::Reader,
-                siblings: 0,
-                expires: None,
-                caveat: None,
-            },
-            5..=8 => {
-                let upto = step
-                    .early
-                    .map_or_else(|| parents.clone(), |i| vec![i.get(&ops).id().into()]);
-                Body::Revoke {
-                    target: Target::Node(node(step.target)),
-                    upto,
-                    cut: vec![],
-                    epoch: Some(epoch),
-                }
-            }
-            _ => Body::Rotate { epoch },
-        };
-        let signed = op(control, step.author, parents, body);
-        // What was refused for good has nothing on top of it.
-        if scratch.apply(&signed).is_ok() {
-            ops.push(signed.clone());
-        }
-        all.push(signed);
-    }
-    all
-}
-
-/// Applies operations as they come, holding those whose parents are missing.
-fn deliver(control: &mut Control, ops: &[&SignedOp]) {
-    let mut waiting: Vec<SignedOp> = ops
-        .iter()
-        .map(|op| SignedOp::parse(op.bytes()).unwrap())
-        .collect();
-    loop {
-        let before = waiting.len();
-        waiting.retain(|op| matches!(control.apply(op), Err(ControlError::MissingParents(_))));
-        if waiting.len() == before {
-            return;
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(96), ..ProptestConfig::default() })]
-
-    #[test]
-    fn control_order_free_and_mirror_and_reader_agree_on_state(steps in steps(), order in proptest::collection::vec(any::<u32>(), 14)) {
-        let (genesis, control) = founded();
-        let ops = history(&control, &genesis, &steps);
-        let (mut one, mut two) = (control.clone(), control);
-        let forward: Vec<&SignedOp> = ops.iter().collect();
-        let mut shuffled: Vec<(u32, &SignedOp)> = order.iter().copied().zip(&ops).collect();
-        shuffled.sort_by_key(|(n, _)| *n);
-        deliver(&mut one, &forward);
-        deliver(&mut two, &shuffled.into_iter().map(|(_, op)| op).collect::<Vec<_>>());
-        prop_assert_eq!(one.state(), two.state());
-        prop_assert_eq!(one.heads(), two.heads());
-        for n in 0..5 {
-            let sorted = |c: &Control| { let mut v: Vec<OpId> = c.revocations(&node(n)).map(|(r, _)| r).collect(); v.sort(); v };
-            prop_assert_eq!(sorted(&one), sorted(&two));
-        }
-    }
-
-    #[test]
-    fn control_never_ownerless_and_control_fast_path_equals_slow(steps in steps()) {
-        let (genesis, mut control) = founded();
-        for op in history(&control, &genesis, &steps) {
-            let _ = control.apply(&op);
-            prop_assert!(!control.state().owners().is_empty());
-            let mut slow = control.clone();
-            slow.judge();
-            prop_assert_eq!(slow.state(), control.state());
-        }
-    }
-
-    #[test]
-    fn control_removal_wins(steps in steps()) {
-        let (genesis, mut control) = founded();
-        grant(&mut control, 0, 1, Role::Owner);
-        let before = control.heads();
-        let removal = control.revoke(node(0), Target::Node(node(1)), vec![], Some(epoch(1))).unwrap();
-        let removal = signed(removal, 0);
-        // All that node 1 and its puppets make beside the removal, arriving after it or before it.
-        let granted = control.get(&before[0]).unwrap().clone();
-        let by_puppets: Vec<Step> = steps.into_iter().map(|s| Step { author: 1 + s.author % 4, ..s }).collect();
-        let forged = history(&control, &granted, &by_puppets);
-        let mut honest = control.clone();
-        honest.apply(&removal).unwrap();
-        let mut late = honest.clone();
-        deliver(&mut late, &forged.iter().collect::<Vec<_>>());
-        deliver(&mut control, &forged.iter().chain([&removal]).collect::<Vec<_>>());
-        prop_assert_eq!(late.state(), honest.state());
-        prop_assert_eq!(control.state(), honest.state());
-        prop_assert!(OpId::from(genesis.id()) != before[0]);
-    }
-
-    #[test]
-    fn no_bytes_make_an_operation_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), at: prop::sample::Index, flip: u8) {
-        let (genesis, mut control) = founded();
-        let mut near = signed(control.rotate(node(0), epoch(1)), 0).bytes().to_vec();
-        let at = at.index(near.len());
-        near[at] ^= flip;
-        for bytes in [&bytes, &near] {
-            if let Ok(op) = SignedOp::parse(bytes) {
-                let applied = control.apply(&op);
-                prop_assert!(applied.is_err() || flip == 0);
-            }
-        }
-        prop_assert_eq!(control.apply(&genesis).unwrap(), Applied::Known);
-    }
 }
