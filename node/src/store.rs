@@ -73,6 +73,8 @@ pub enum Table {
     Held = 13,
     /// Per peer: its highest boot that was seen, and the process that had it.
     Seen = 14,
+    /// Commits whose contents their authors made wrong. Ids alone.
+    Broken = 15,
 }
 
 /// Why the store could not be used.

@@ -15,7 +15,7 @@ macro_rules! pages {
     )* };
 }
 
-pages! { first_steps mistakes values names sharing documents dry_run }
+pages! { history first_steps mistakes values names sharing documents dry_run }
 
 #[test]
 fn every_page_of_the_folder_is_run() {
@@ -36,6 +36,7 @@ fn every_page_of_the_folder_is_run() {
             "documents.md",
             "dry_run.md",
             "first_steps.md",
+            "history.md",
             "mistakes.md",
             "names.md",
             "sharing.md",

@@ -15,7 +15,7 @@ const STATE: &str = ".state";
 const NODES: &str = "nodes.json";
 
 /// The newest version that was accepted of one vault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Floor {
     /// The vault: a name never changes its vault while a pod lives.
     pub vault: VaultId,
@@ -23,6 +23,9 @@ pub struct Floor {
     pub version: CommitId,
     /// Its time, unix milliseconds. Later versions have later times, whatever the clocks did.
     pub time_ms: u64,
+    /// The commits that the version is, ascending, when they are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<CommitId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,6 +108,7 @@ mod tests {
             vault: VaultId::from([1; 32]),
             version: CommitId::from([2; 32]),
             time_ms: 3,
+            heads: Vec::new(),
         };
         state.set_floor("app", &floor).unwrap();
         state
@@ -112,7 +116,7 @@ mod tests {
                 "app",
                 &Floor {
                     time_ms: 4,
-                    ..floor
+                    ..floor.clone()
                 },
             )
             .unwrap();

@@ -122,11 +122,7 @@ fn watch_path(vaults: &BTreeMap<String, Vault>) -> String {
             .collect::<Vec<_>>()
             .join(","),
     );
-    let have: Vec<String> = vaults
-        .values()
-        .filter_map(Vault::held_version)
-        .map(|v| v.to_string())
-        .collect();
+    let have: Vec<String> = vaults.values().filter_map(Vault::held_text).collect();
     if !have.is_empty() {
         let _ = write!(path, "&have={}", have.join(","));
     }

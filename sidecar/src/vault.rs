@@ -8,7 +8,7 @@ use crate::layout;
 use crate::verify::{self, Anchor, Arriving, Held, Rejected};
 use anyhow::Context;
 use polykey_client::api::Ack;
-use polykey_client::watch::{Content, Part};
+use polykey_client::watch::{Content, MAX_HAVE_HEADS, Part};
 use polykey_core::ids::CommitId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -87,7 +87,14 @@ pub fn open_all(
 }
 
 impl Vault {
-    /// The version whose objects this process holds, so that a node may send only what changed.
+    /// The version that this process holds, as `have` of a watch names it, so that a node may send only what changed.
+    pub fn held_text(&self) -> Option<String> {
+        let heads = self.held.as_ref()?.heads();
+        let ids: Vec<String> = heads.iter().map(CommitId::to_string).collect();
+        (ids.len() <= MAX_HAVE_HEADS).then(|| ids.join("."))
+    }
+
+    /// The version whose objects this process holds.
     pub fn held_version(&self) -> Option<CommitId> {
         self.held.as_ref().map(Held::version)
     }
@@ -190,12 +197,11 @@ impl Vault {
 
     /// Raises the floor. Not before the files are in place: a floor above the files would refuse the version that a restart needs.
     fn keep(&mut self, held: &Held) -> Result<(), WriteError> {
-        let newer = self
-            .anchor
-            .floor
-            .is_none_or(|f| f.time_ms < held.floor().time_ms);
-        if newer {
-            let floor = held.floor();
+        let floor = held.floor();
+        let vault = floor.vault;
+        let known = self.anchor.floor.as_ref();
+        // Not older, as verified, and not pinned back.
+        if known.is_none_or(|f| f.time_ms <= floor.time_ms && *f != floor) {
             self.state
                 .set_floor(&self.name, &floor)
                 .map_err(|source| WriteError::Io {
@@ -204,7 +210,7 @@ impl Vault {
                 })?;
             self.anchor.floor = Some(floor);
         }
-        self.anchor.pin = Some(held.floor().vault);
+        self.anchor.pin = Some(vault);
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use polykey_core::control::{Control, ControlError, SignedOp};
 use polykey_core::ids::{Address, CommitId, EpochId, NodeId, Tag, VaultId};
 use polykey_core::seal::{self, ObjectKeys};
 use polykey_core::tree::{self, Keyring, Objects, Tree, TreeError, Variant};
+use polykey_core::view;
 use std::collections::{BTreeMap, HashMap};
 use zeroize::Zeroizing;
 
@@ -208,6 +209,8 @@ fn size(body: &Body) -> usize {
 pub struct Held {
     control: Control,
     version: CommitId,
+    /// The commits that the version is, ascending.
+    heads: Vec<CommitId>,
     time_ms: u64,
     contents: Contents,
 }
@@ -237,12 +240,22 @@ impl Held {
         self.version
     }
 
+    /// The commits that the version is, ascending.
+    pub fn heads(&self) -> &[CommitId] {
+        &self.heads
+    }
+
     /// What must never be gone below.
     pub fn floor(&self) -> Floor {
         Floor {
             vault: self.control.vault(),
             version: self.version,
             time_ms: self.time_ms,
+            heads: if self.heads.len() > 1 {
+                self.heads.clone()
+            } else {
+                Vec::new()
+            },
         }
     }
 
@@ -272,15 +285,20 @@ pub fn verify(
         Some(held.ok_or(Rejected::Incomplete)?)
     };
     let control = control(before.map(|h| &h.control), anchor, &content)?;
-    let (root, time_ms) = commit(&control, anchor, &content, now_ms)?;
+    let Shown {
+        heads,
+        root,
+        time_ms,
+    } = signed(&control, anchor, &content, now_ms)?;
     let (contents, entries) = match content.body {
-        Body::Sealed(sealed) => open(&control, root, before, sealed)?,
+        Body::Sealed(sealed) => open(&control, root.ok_or(Rejected::Mixed)?, before, sealed)?,
         Body::Files(files) => plain(before, files)?,
     };
     Ok((
         Held {
             control,
             version: content.version,
+            heads,
             time_ms,
             contents,
         },
@@ -294,7 +312,7 @@ fn control(
     anchor: &Anchor,
     content: &Content,
 ) -> Result<Control, Rejected> {
-    let pinned = anchor.pin.or(anchor.floor.map(|f| f.vault));
+    let pinned = anchor.pin.or(anchor.floor.as_ref().map(|f| f.vault));
     if pinned.is_some_and(|pin| pin != content.vault) {
         return Err(Rejected::WrongVault {
             found: content.vault,
@@ -325,34 +343,77 @@ fn control(
     }
 }
 
-/// The commit: the version's, by a live writer and an admitted signer, and no older than seen.
-fn commit(
+/// What the commits of a version say.
+struct Shown {
+    /// Ascending.
+    heads: Vec<CommitId>,
+    /// The tree, when the version is one commit.
+    root: Option<Address>,
+    /// The newest's.
+    time_ms: u64,
+}
+
+/// The commits: together the version, each by a live writer and an admitted signer, and no older than seen.
+fn signed(
     control: &Control,
     anchor: &Anchor,
     content: &Content,
     now_ms: u64,
-) -> Result<(Address, u64), Rejected> {
-    let signed = SignedCommit::parse(content.commits.last().ok_or(Rejected::Incomplete)?)?;
-    if CommitId::from(signed.id()) != content.version {
+) -> Result<Shown, Rejected> {
+    let (mut heads, mut time_ms, mut roots) = (Vec::new(), 0, Vec::new());
+    for bytes in &content.commits {
+        let signed = SignedCommit::parse(bytes)?;
+        vouch_alone(&signed, control).map_err(Rejected::Commit)?;
+        let commit = signed.payload();
+        if !content.signers.is_empty() && !content.signers.contains(&commit.author) {
+            return Err(Rejected::Signer(commit.author));
+        }
+        if commit.time_ms > now_ms.saturating_add(MAX_AHEAD_MS) {
+            return Err(Rejected::Future);
+        }
+        heads.push(CommitId::from(signed.id()));
+        time_ms = time_ms.max(commit.time_ms);
+        roots.push(commit.root);
+    }
+    heads.sort_unstable();
+    heads.dedup();
+    let version = view::version(&heads).ok_or(Rejected::Incomplete)?;
+    if version != content.version || heads.len() != roots.len() {
         return Err(Rejected::NotTheVersion);
     }
-    vouch_alone(&signed, control).map_err(Rejected::Commit)?;
-    let commit = signed.payload();
-    if !content.signers.is_empty() && !content.signers.contains(&commit.author) {
-        return Err(Rejected::Signer(commit.author));
-    }
-    if commit.time_ms > now_ms.saturating_add(MAX_AHEAD_MS) {
-        return Err(Rejected::Future);
-    }
+    let older = anchor
+        .floor
+        .as_ref()
+        .is_some_and(|floor| is_older(&heads, version, time_ms, floor));
     // A pinned version is the one exception to "never back"; it goes back to what was signed, and the floor stays where it was.
-    let older = anchor.floor.is_some_and(|f| {
-        commit.time_ms < f.time_ms || (commit.time_ms == f.time_ms && content.version < f.version)
-    });
     if older && !content.pinned {
-        Err(Rejected::Older)
-    } else {
-        Ok((commit.root, commit.time_ms))
+        return Err(Rejected::Older);
     }
+    let root = match roots.as_slice() {
+        [one] => Some(*one),
+        _ => None,
+    };
+    Ok(Shown {
+        heads,
+        root,
+        time_ms,
+    })
+}
+
+/// Later versions have later dates, but for heads that come to stand beside one that is as new as before: those are seen by that none of what was seen is missing.
+fn is_older(heads: &[CommitId], version: CommitId, time_ms: u64, floor: &Floor) -> bool {
+    if time_ms != floor.time_ms || version == floor.version {
+        return time_ms < floor.time_ms;
+    }
+    let seen = if floor.heads.is_empty() {
+        std::slice::from_ref(&floor.version)
+    } else {
+        &floor.heads
+    };
+    if heads.len() == 1 && seen.len() == 1 {
+        return version < floor.version;
+    }
+    !seen.iter().all(|head| heads.contains(head))
 }
 
 /// Objects that arrived and those that are held.

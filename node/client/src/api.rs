@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 
 /// Header of `GET …/secret` that names the version whose content the body is.
 pub const VERSION_HEADER: &str = "polykey-version";
+/// Header of `GET …/secret`, `true` when other values stand beside this one, the newest.
+pub const CONFLICT_HEADER: &str = "polykey-conflict";
 /// The largest body of a change ([`Edits`]) in bytes: 64 values of 64 KiB, a safe bound for one commit by hand.
 pub const MAX_EDITS_BODY: usize = 5 << 20;
 
@@ -307,6 +309,9 @@ pub struct Version {
     pub committed_ms: u64,
     /// Paths written or removed, when the versions before it are here.
     pub changes: Vec<PathChange>,
+    /// Why its contents cannot be read: `broken` by its author, or `pruned`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<String>,
 }
 
 /// What a version did to one path.
@@ -323,6 +328,70 @@ pub struct PathChange {
 pub struct Log {
     /// Newest first.
     pub versions: Vec<Version>,
+}
+
+/// A path of which several values stand side by side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// The path.
+    pub path: String,
+    /// Newest first: the first is the one that is shown.
+    pub values: Vec<ConflictValue>,
+}
+
+/// One of several values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConflictValue {
+    /// The version that wrote it, in which it can be read.
+    pub version: Option<CommitId>,
+    /// Who wrote it.
+    pub by: Option<NodeId>,
+    /// When, by its author's clock, unix milliseconds.
+    pub changed_ms: Option<u64>,
+    /// Bytes of the value.
+    pub size: u64,
+}
+
+/// `GET /v1/vaults/{vault}/conflicts`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflicts {
+    /// By path.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A path that differs between two versions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Differs {
+    /// The path.
+    pub path: String,
+    /// Bytes that were there; absent when nothing was.
+    pub old: Option<u64>,
+    /// Bytes that are there; absent when nothing is.
+    pub new: Option<u64>,
+    /// Several values stand side by side now.
+    pub conflict: bool,
+}
+
+/// `GET /v1/vaults/{vault}/diff?path=&from=&to=`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diff {
+    /// The older version; absent when nothing was before.
+    pub from: Option<CommitId>,
+    /// The newer one.
+    pub to: CommitId,
+    /// By path.
+    pub changes: Vec<Differs>,
+}
+
+/// `POST /v1/vaults/{vault}/restore`: what is at and below a path becomes what it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreRequest {
+    /// The path.
+    pub path: String,
+    /// In which version, or its prefix.
+    pub version: String,
 }
 
 /// `POST /v1/vaults/{vault}/edits`, canonical CBOR: one commit. Not printable: it holds values.
@@ -382,7 +451,7 @@ impl<'b, C> Decode<'b, C> for Secret {
     }
 }
 
-/// Answer to [`Edits`].
+/// Answer to [`Edits`] and [`RestoreRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EditReply {
     /// The version now at the head.

@@ -4,7 +4,7 @@
 
 use crate::api;
 use crate::error::{ApiError, Code};
-use crate::reference::Reference;
+use crate::reference::{Reference, Revision};
 use base64::Engine;
 use jiff::Timestamp;
 use polykey_core::ids::{CommitId, NodeId, OpId, VaultId};
@@ -68,7 +68,8 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Identity, Agent, Status, SoftwareVersion, SecretValue, Change, Grant, Revocation,
+    Identity, Agent, Status, SoftwareVersion, SecretValue, Change, Grant, Revocation, Diff,
+    Conflict in "ConflictList",
     Vault in "VaultList", Member in "MemberList", Secret in "SecretList", Version in "VersionList", Peer in "PeerList",
 }
 
@@ -252,6 +253,58 @@ pub struct Version {
     pub by: By,
     /// What it did.
     pub changes: Vec<api::PathChange>,
+    /// Why its contents cannot be read: `broken` by its author, or `pruned`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gone: Option<String>,
+}
+
+/// One of several values that stand side by side at a path, until someone writes it.
+#[derive(Serialize)]
+pub struct Conflict {
+    /// The reference for files of this value: with the version that wrote it.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Path in the vault.
+    pub path: String,
+    /// It is the newest: the one that is shown.
+    pub shown: bool,
+    /// Bytes of the value.
+    pub size: u64,
+    /// The version that wrote it.
+    pub version: Option<CommitId>,
+    /// When it was written.
+    pub changed: Option<Timestamp>,
+    /// Who wrote it.
+    pub by: Option<By>,
+}
+
+/// `polykey diff`: names and sizes, never values.
+#[derive(Serialize)]
+pub struct Diff {
+    /// The vault, as it was named.
+    pub vault: String,
+    /// The older version; absent when nothing was before.
+    pub from: Option<CommitId>,
+    /// The newer version.
+    pub to: CommitId,
+    /// What differs, by path.
+    pub changes: Vec<Differs>,
+}
+
+/// A path that differs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Differs {
+    /// Path in the vault.
+    pub path: String,
+    /// `added`, `changed` or `removed`.
+    pub change: &'static str,
+    /// Bytes that were there.
+    pub old_size: Option<u64>,
+    /// Bytes that are there.
+    pub new_size: Option<u64>,
+    /// Several values stand side by side now.
+    pub conflict: bool,
 }
 
 /// One peer.
@@ -411,6 +464,7 @@ impl From<api::Version> for Version {
             changed: from_millis(v.committed_ms),
             by: By { id: v.author },
             changes: v.changes,
+            gone: v.gone,
         }
     }
 }
@@ -450,6 +504,54 @@ impl Secret {
             changed: entry.changed_ms.and_then(from_millis),
             by: entry.by.map(|id| By { id }),
             conflict: entry.conflict,
+        }
+    }
+}
+
+impl Conflict {
+    /// The values of one path of the vault called `vault`.
+    #[must_use]
+    pub fn all_of(vault: &str, conflict: api::Conflict) -> Vec<Conflict> {
+        let path = conflict.path;
+        let value = |(at, value): (usize, api::ConflictValue)| Conflict {
+            reference: Reference {
+                vault: Some(vault.to_owned()),
+                path: path.clone(),
+                field: None,
+                version: value.version.map(|v| Revision::Id(v.to_string())),
+            }
+            .to_uri(vault),
+            path: path.clone(),
+            shown: at == 0,
+            size: value.size,
+            version: value.version,
+            changed: value.changed_ms.and_then(from_millis),
+            by: value.by.map(|id| By { id }),
+        };
+        conflict.values.into_iter().enumerate().map(value).collect()
+    }
+}
+
+impl Diff {
+    /// What differs in the vault called `vault`.
+    #[must_use]
+    pub fn of(vault: &str, diff: api::Diff) -> Diff {
+        let differs = |d: api::Differs| Differs {
+            path: d.path,
+            change: match (d.old, d.new) {
+                (None, _) => "added",
+                (Some(_), None) => "removed",
+                (Some(_), Some(_)) => "changed",
+            },
+            old_size: d.old,
+            new_size: d.new,
+            conflict: d.conflict,
+        };
+        Diff {
+            vault: vault.to_owned(),
+            from: diff.from,
+            to: diff.to,
+            changes: diff.changes.into_iter().map(differs).collect(),
         }
     }
 }

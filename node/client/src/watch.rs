@@ -1,6 +1,8 @@
 //! The watch of a workload: `GET /v1/watch?names=app,tls&have=<commit>,…` answers with a stream of frames, each a u32 length (big-endian) and one canonical
 //! CBOR [`Frame`].
 //!
+//! A version in `have` that is several heads together is their ids joined by dots.
+//!
 //! First `Nodes`, then for every name one of `Snapshot`, `Refused` or, when the version in `have` is the one served, `Current`; from then on a `Change` for every
 //! new version. Large contents are split: a `Snapshot` or `Change` with `more` is followed by `Part`s of the same name until one has `more = false`.
 
@@ -15,6 +17,8 @@ pub const MAX_FRAME: usize = 4 << 20;
 pub const PART_BYTES: usize = 1 << 20;
 /// The most names that one watch may ask for: a pod with more vaults than this is a mistake.
 pub const MAX_NAMES: usize = 64;
+/// The most commits of one version in `have`: a watcher that holds more heads together is sent all anew. Sixteen with their dots are 1 KiB of the query.
+pub const MAX_HAVE_HEADS: usize = 16;
 /// Seconds between two `Ping`s.
 pub const PING_SECONDS: u64 = 10;
 /// Seconds of silence after which a watcher redials.
@@ -104,7 +108,7 @@ pub struct Content {
     /// The vault.
     #[n(2)]
     pub vault: VaultId,
-    /// The version: id of the last of `commits`.
+    /// The version: id of the one commit, or that of all `commits` together (`polykey_core::view::version`).
     #[n(3)]
     pub version: CommitId,
     /// Only versions by one of these authors are right. Empty: any live writer.
@@ -116,7 +120,7 @@ pub struct Content {
     /// Signed control operations in order; in a `Change` only those after the ones sent before.
     #[n(6)]
     pub control: Vec<ByteVec>,
-    /// The signed commit header, last; in a `Change` nothing else is needed.
+    /// The signed commits of the version: one, or, in any order, all heads that stand side by side. Then the body is plain files, since no one tree holds what they show.
     #[n(7)]
     pub commits: Vec<ByteVec>,
     /// What is in it.

@@ -4,8 +4,9 @@ use insta::assert_json_snapshot;
 use polykey_client::api::{self, Caveat, PathChange};
 use polykey_client::error::{ApiError, Code};
 use polykey_client::kinds::{
-    Agent, Change, Document, Failure, Grant, Identity, Item, Kind, List, Member, Peer, Problem,
-    Revocation, Secret, SecretValue, SoftwareVersion, Status, Vault, Version, from_seconds,
+    Agent, Change, Conflict, Diff, Document, Failure, Grant, Identity, Item, Kind, List, Member,
+    Peer, Problem, Revocation, Secret, SecretValue, SoftwareVersion, Status, Vault, Version,
+    from_seconds,
 };
 use polykey_core::ids::{CommitId, NodeId, OpId, VaultId};
 
@@ -169,6 +170,7 @@ fn a_version_list_is_a_document() {
         version: version(),
         author: node(),
         committed_ms: MOMENT_MS,
+        gone: None,
         changes: vec![PathChange {
             path: "prod/db".to_owned(),
             change: "added".to_owned()
@@ -253,4 +255,42 @@ fn a_document_starts_with_its_version_and_its_kind() {
 fn a_time_that_no_calendar_has_is_left_out() {
     assert_eq!(from_seconds(u64::MAX), None);
     assert_eq!(from_seconds(i64::MAX as u64), None);
+}
+
+#[test]
+fn a_conflict_list_is_a_document() {
+    let standing = |size| api::ConflictValue {
+        version: Some(version()),
+        by: Some(node()),
+        changed_ms: Some(MOMENT_MS),
+        size,
+    };
+    let conflict = api::Conflict {
+        path: "prod/db".to_owned(),
+        values: vec![standing(8), standing(9)],
+    };
+    let items = Conflict::all_of("app", conflict);
+    assert_json_snapshot!(document(&List { items }));
+}
+
+#[test]
+fn a_diff_is_a_document() {
+    let differs = |path: &str, old, new| api::Differs {
+        path: path.to_owned(),
+        old,
+        new,
+        conflict: false,
+    };
+    assert_json_snapshot!(document(&Diff::of(
+        "app",
+        api::Diff {
+            from: Some(CommitId::from([0x2e; 32])),
+            to: version(),
+            changes: vec![
+                differs("a", None, Some(3)),
+                differs("b", Some(3), Some(4)),
+                differs("c", Some(3), None),
+            ],
+        }
+    )));
 }

@@ -3,8 +3,7 @@
 //! A commit's validity is a function of the commits and operations that are here, never of the order in which they came. What a removed writer signs
 //! outside the `cut` of its removal is void, however it is dated; honest work on top of it stays valid.
 //!
-//! Interim rule for several heads: the heads are a set, and all of them are kept and told to others, but until views over several heads exist, what is
-//! shown is the head with the highest (`time_ms`, id) ([`Commits::shown`]), and a writer waits or names all heads as parents.
+//! The heads are a set, and all of them are kept and told to others. What they show together is [`crate::view`]'s; the next writer names all of them as parents.
 
 use crate::codec;
 use crate::control::{Control, Role};
@@ -397,15 +396,6 @@ impl Commits {
         self.heads.iter().copied().collect()
     }
 
-    /// The head that is shown: of several, that with the highest (`time_ms`, id).
-    #[must_use]
-    pub fn shown(&self) -> Option<CommitId> {
-        self.heads
-            .iter()
-            .copied()
-            .max_by_key(|id| (self.headers[id].time_ms, *id))
-    }
-
     /// Whether the commit is here.
     #[must_use]
     pub fn contains(&self, id: &CommitId) -> bool {
@@ -643,7 +633,9 @@ impl Commits {
             tag: commit.tag(),
             valid,
         };
-        self.tags.insert(header.tag, id);
+        // An author who gives two commits one tag is taken at the lower id, whichever came first.
+        let named = self.tags.entry(header.tag).or_insert(id);
+        *named = id.min(*named);
         if valid {
             self.cover(&commit.parents);
             self.heads.insert(id);

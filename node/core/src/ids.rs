@@ -144,6 +144,13 @@ pub fn tag(vault: &VaultId, author: &NodeId, seq: u64, nonce: &[u8; 16]) -> Tag 
     Tag(out)
 }
 
+/// The id of the version that several heads are together. `heads` are ascending.
+#[must_use]
+pub fn view(heads: &[CommitId]) -> CommitId {
+    let payload: Vec<u8> = heads.iter().flat_map(|h| h.0).collect();
+    CommitId(crate::sign::id(labels::VIEW, &payload))
+}
+
 mod hex {
     pub fn write(bytes: &[u8]) -> String {
         use std::fmt::Write;

@@ -6,7 +6,7 @@
 //! | keys | [`keys`] (words, root key), [`unlock`] (`identity.pk`), [`epoch`] (a vault's secrets and who gets them) |
 //! | sealed things | [`seal`] (objects of vaults), [`row`] (the local store), [`audit`] |
 //! | signed things | [`sign`], [`control`] (who), [`commit`] (when), [`doubles`] (two with one number), [`link`] (which nodes belong together) |
-//! | contents | [`tree`] (what) |
+//! | contents | [`tree`] (what), [`view`] (of several heads together) |
 //! | between nodes, and before pods | [`wire`], [`acl`] |
 //!
 //! Three habits hold everywhere: bytes from outside are bounded before anything is allocated for them; what decodes is canonical, so that one thing
@@ -30,4 +30,5 @@ pub mod seal;
 pub mod sign;
 pub mod tree;
 pub mod unlock;
+pub mod view;
 pub mod wire;

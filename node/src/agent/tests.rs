@@ -165,7 +165,7 @@ async fn a_vault_that_is_shared_arrives_over_quic_and_so_does_every_change() {
         async move || {
             vaults
                 .get(&vault, "db/password", None)
-                .is_ok_and(|(found, _)| found.as_slice() == value)
+                .is_ok_and(|found| found.value.as_slice() == value)
         }
     };
     eventually(reads(b"first")).await;

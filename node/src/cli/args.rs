@@ -169,6 +169,20 @@ pub enum Command {
     /// Versions of a vault or of one secret
     #[command(before_long_help = "Examples:\n  polykey log app\n  polykey log app:prod/db")]
     Log(Log),
+    /// What differs between versions: names, or values with -r
+    ///
+    /// Without versions the last change; with one, from it to now. Ends with 7 when something differs.
+    #[command(
+        before_long_help = "Examples:\n  polykey diff app\n  polykey diff app:prod/db ~1 -r\n  polykey diff app 3f9ab0 2026-11-20T09:00"
+    )]
+    Diff(Diff),
+    /// Make an old version of a secret or folder the newest
+    ///
+    /// It becomes a new version: nothing of the history goes.
+    #[command(
+        before_long_help = "Examples:\n  polykey restore app:prod/db@~1\n  polykey restore app:prod@3f9ab0"
+    )]
+    Restore(Restore),
     /// Let another device or cluster use a vault
     ///
     /// It may be away, or never have been met: it gets the vault when it connects.
@@ -297,6 +311,37 @@ pub struct Log {
     /// At most so many versions
     #[arg(long, value_name = "N", default_value = "50")]
     pub limit: u32,
+    /// Go on, and print each version that comes
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+/// Options of `diff`.
+#[derive(Args)]
+pub struct Diff {
+    /// VAULT, or VAULT:PATH for one secret or folder
+    #[arg(value_name = "VAULT[:PATH]")]
+    pub scope: String,
+    /// From this version: its digits, ~N, or a time
+    #[arg(value_name = "V1")]
+    pub from: Option<String>,
+    /// To this version; nothing is now
+    #[arg(value_name = "V2")]
+    pub to: Option<String>,
+    /// Show values
+    #[arg(short, long)]
+    pub reveal: bool,
+}
+
+/// Options of `restore`.
+#[derive(Args)]
+pub struct Restore {
+    /// VAULT:PATH@VERSION
+    #[arg(value_name = "REF@VERSION")]
+    pub reference: String,
+    /// What would be done
+    #[command(flatten)]
+    pub dry: Dry,
 }
 
 /// Options of `share`.
@@ -410,6 +455,11 @@ pub enum Vault {
     /// Give up the words that could take a vault back, for good
     #[command(before_long_help = "Examples:\n  polykey vault resign app")]
     Resign(Resign),
+    /// Secrets with several values that were written apart, side by side
+    Conflicts {
+        /// Name or id of the vault
+        vault: String,
+    },
     /// Give a vault another name on this device
     Rename {
         /// Name or id of the vault

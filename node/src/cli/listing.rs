@@ -6,14 +6,17 @@ use super::output::{Table, View};
 use super::session::{Session, reference, short_version};
 use super::stop::Stop;
 use super::vaults;
-use polykey_client::api::Entry;
+use polykey_client::api::{self, Entry};
 use polykey_client::error::{ApiError, Code};
 use polykey_client::kinds::{Secret, Version};
 use polykey_client::reference::{Scope, typed_path};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// So many changed paths are named in a line of a log.
 const CHANGES_SHOWN: usize = 3;
+/// How long `log -w` waits before it asks the agent again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// `polykey ls`
 pub async fn ls(context: &Context, args: &Ls) -> Result<(), Stop> {
@@ -169,10 +172,34 @@ pub async fn log(context: &Context, args: &Log) -> Result<(), Stop> {
     if versions.is_empty() && !scope.path.is_empty() {
         return Err(not_in_log(&mut session, &scope).await.into());
     }
+    if args.watch {
+        return follow(context, &mut session, &scope, args.limit, versions).await;
+    }
     let versions = versions.into_iter().map(Version::from).collect();
     context
         .output
         .list(versions, &VERSIONS, &format!("{scope} has no version yet"))
+}
+
+/// Prints versions as they come, the oldest first, until the reader or the agent goes.
+async fn follow(
+    context: &Context,
+    session: &mut Session,
+    scope: &Scope,
+    limit: u32,
+    mut versions: Vec<api::Version>,
+) -> Result<(), Stop> {
+    let vault = scope.vault.as_deref().unwrap_or_default();
+    let mut told = BTreeSet::new();
+    loop {
+        versions.retain(|v| told.insert(v.version));
+        versions.reverse();
+        for version in versions {
+            context.output.follow(&Version::from(version), &VERSIONS)?;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        versions = session.log(vault, &scope.path, limit).await?.versions;
+    }
 }
 
 async fn not_in_log(session: &mut Session, scope: &Scope) -> ApiError {
@@ -203,6 +230,9 @@ fn what(version: &Version) -> String {
         _ => "~",
     };
     let shown = version.changes.iter().take(CHANGES_SHOWN);
+    if let Some(gone) = &version.gone {
+        return format!("({gone})");
+    }
     let mut out: Vec<String> = shown
         .map(|c| format!("{}{}", sign(&c.change), typed_path(&c.path)))
         .collect();

@@ -7,6 +7,7 @@ mod closest;
 mod context;
 mod engine;
 mod files;
+mod history;
 mod init;
 mod listing;
 mod output;
@@ -75,6 +76,8 @@ async fn ask(context: &Context, command: Option<&Command>) -> Result<(), Stop> {
         Some(Command::Ls(args)) => listing::ls(context, args).await,
         Some(Command::Rm(args)) => removing::rm(context, args).await,
         Some(Command::Log(args)) => listing::log(context, args).await,
+        Some(Command::Diff(args)) => history::diff(context, args).await,
+        Some(Command::Restore(args)) => history::restore(context, args).await,
         Some(Command::Share(args)) => sharing::share(context, args).await,
         Some(Command::Unshare(args)) => sharing::unshare(context, args).await,
         Some(Command::Peer(command)) => sharing::peer(context, command).await,

@@ -88,6 +88,15 @@ impl Output {
         }
     }
 
+    /// Prints one more thing of a list that has no end.
+    pub fn follow<T: Item>(&self, item: &T, table: &Table<T>) -> Result<(), Stop> {
+        match self.format {
+            Format::Json | Format::Yaml | Format::Jsonl => json_line(item),
+            Format::Name => put(&format!("{}\n", (table.name)(item))),
+            Format::Table | Format::Wide => put(&tabbed(&[(table.row)(item, self.view())])),
+        }
+    }
+
     /// Prints rows that are no documents: for people and for `-o name`.
     pub fn rows<T>(&self, rows: &[T], table: &Table<T>, empty: &str) -> Result<(), Stop> {
         if self.format == Format::Name {

@@ -5,11 +5,11 @@ use super::context::{Context, Wanted};
 use super::files::PrivateFile;
 use super::output::put_bytes;
 use super::revision;
-use super::session::{Reading, Session, quoted};
+use super::session::{Reading, Session, quoted, reference};
 use super::stop::Stop;
 use polykey_client::error::{ApiError, Code};
 use polykey_client::kinds::SecretValue;
-use polykey_client::reference::{Reference, Revision, Scope};
+use polykey_client::reference::{Reference, Revision, Scope, typed_vault};
 use std::path::Path;
 
 /// `polykey get`
@@ -28,6 +28,13 @@ pub async fn get(context: &Context, args: &Get) -> Result<(), Stop> {
         Err(error) => return Err(explain(&mut session, error, &wanted, &vault).await.into()),
     };
     let version = read.version;
+    if read.conflict {
+        let name = reference(&vault, &wanted.path);
+        context.output.warn(format_args!(
+            "{name} has several values, written apart; this is the newest. See them: polykey vault conflicts {}",
+            quoted(&typed_vault(&vault))
+        ));
+    }
     if let Some(file) = &args.to {
         return to_file(context, file, read).await;
     }

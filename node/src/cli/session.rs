@@ -8,9 +8,7 @@ use super::stop::Stop;
 use hyper::body::{Body, Incoming};
 use hyper::{Method, Response};
 use polykey_client::api::{
-    EditReply, Edits, Entries, GrantReply, GrantRequest, Log, MAX_VALUE, Members, PeerRequest,
-    Peers, Put, Recovery, RecoveryReply, RevokeReply, Status, VERSION_HEADER, Vault, VaultName,
-    Vaults,
+    CONFLICT_HEADER, Conflicts, Diff, EditReply, Edits, Entries, GrantReply, GrantRequest, Log, MAX_VALUE, Members, PeerRequest, Peers, Put, Recovery, RecoveryReply, RestoreRequest, RevokeReply, Status, VERSION_HEADER, Vault, VaultName, Vaults,
 };
 use polykey_client::error::{ApiError, Code};
 use polykey_client::http::{Connection, Sending, json, parts, success, whole};
@@ -39,6 +37,8 @@ pub struct Reading {
     pub size: u64,
     /// The version.
     pub version: CommitId,
+    /// Other values stand beside it.
+    pub conflict: bool,
 }
 
 impl Reading {
@@ -206,10 +206,12 @@ impl Session {
             ApiError::new(Code::Failed, "the agent did not say which version it gave")
         })?;
         let size = answer.body().size_hint().lower();
+        let conflict = answer.headers().contains_key(CONFLICT_HEADER);
         Ok(Reading {
             answer,
             size,
             version,
+            conflict,
         })
     }
 
@@ -259,6 +261,44 @@ impl Session {
         };
         self.connection
             .get(&format!("{}?limit={limit}{filter}", path(vault, "log")))
+            .await
+    }
+
+    /// `GET /v1/vaults/{vault}/conflicts`
+    pub async fn conflicts(&mut self, vault: &str) -> Result<Conflicts, ApiError> {
+        self.connection.get(&path(vault, "conflicts")).await
+    }
+
+    /// `GET /v1/vaults/{vault}/diff?path=&from=&to=`
+    pub async fn diff(
+        &mut self,
+        vault: &str,
+        below: &str,
+        from: Option<&str>,
+        to: Option<&str>,
+    ) -> Result<Diff, ApiError> {
+        let version = |name: &str, version: Option<&str>| {
+            version
+                .map(|v| format!("&{name}={}", url_component(v)))
+                .unwrap_or_default()
+        };
+        let query = format!(
+            "diff?path={}{}{}",
+            url_component(below),
+            version("from", from),
+            version("to", to)
+        );
+        self.connection.get(&path(vault, &query)).await
+    }
+
+    /// `POST /v1/vaults/{vault}/restore`
+    pub async fn restore(
+        &mut self,
+        vault: &str,
+        request: &RestoreRequest,
+    ) -> Result<EditReply, ApiError> {
+        self.connection
+            .call(Method::POST, &path(vault, "restore"), request)
             .await
     }
 

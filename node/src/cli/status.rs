@@ -128,7 +128,15 @@ fn vault_problem(vault: &api::Vault) -> Option<Problem> {
             Some(format!("polykey log {}", quoted(&name))),
         ),
         "diverged" => (
-            format!("{name} was changed at two places at once; only a merge can join them"),
+            format!(
+                "{name} was written at several places at once; all of it is shown, and the next write joins it"
+            ),
+            Some(format!("polykey vault conflicts {}", quoted(&name))),
+        ),
+        "broken" => (
+            format!(
+                "the newest version of {name} was made wrong by its author; what it builds on is shown, and the next write heals it"
+            ),
             Some(format!("polykey log {}", quoted(&name))),
         ),
         other => (

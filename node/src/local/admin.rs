@@ -4,7 +4,7 @@ use super::errors::{self, role_of, role_word};
 use super::guard::{Admin, SocketDoor};
 use super::recovery;
 use super::reply::{self, Failed};
-use super::{table, values, workloads};
+use super::{history, table, values, workloads};
 use crate::vaults::Terms;
 use axum::Router;
 use axum::extract::{Path, Query, RawQuery, Request};
@@ -12,8 +12,8 @@ use axum::response::Response;
 use axum::routing::{delete, get, post, put};
 use polykey_client::access::{AccessReply, AccessSet, MAX_ACCESS_BODY, RefusedRule};
 use polykey_client::api::{
-    self, EditReply, Edits, Entries, Entry, GrantReply, GrantRequest, Log, MAX_EDITS_BODY, Members,
-    PathChange, PeerRequest, Peers, RevokeReply, Status, VaultName, Vaults, Version,
+    self, EditReply, Edits, Entries, Entry, GrantReply, GrantRequest, MAX_EDITS_BODY, Members,
+    PeerRequest, Peers, RevokeReply, Status, VaultName, Vaults,
 };
 use polykey_client::error::{ApiError, Code};
 use polykey_core::control::Caveat;
@@ -24,11 +24,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 /// The largest JSON of a small request, in bytes: a grant with a long caveat.
-const MAX_SMALL: usize = 256 << 10;
-/// Versions in a log when nothing is said.
-const LOG_DEFAULT: usize = 20;
-/// The most versions in one log.
-const LOG_MOST: usize = 1_000;
+pub(super) const MAX_SMALL: usize = 256 << 10;
 /// The most changes in one commit.
 const MAX_EDITS: usize = 10_000;
 
@@ -48,7 +44,10 @@ pub fn router(door: SocketDoor) -> Router {
             get(values::read).put(values::write),
         )
         .route("/v1/vaults/{vault}/edits", post(edit))
-        .route("/v1/vaults/{vault}/log", get(log))
+        .route("/v1/vaults/{vault}/log", get(history::log))
+        .route("/v1/vaults/{vault}/conflicts", get(history::conflicts))
+        .route("/v1/vaults/{vault}/diff", get(history::diff))
+        .route("/v1/vaults/{vault}/restore", post(history::restore))
         .route("/v1/peers", get(peers).post(add_peer))
         .route("/v1/peers/{node}", delete(remove_peer))
         .route("/v1/access", put(put_access))
@@ -253,43 +252,6 @@ async fn edit(
         version: edited.version,
         changed: edited.changed,
     }))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LogOf {
-    path: Option<String>,
-    limit: Option<usize>,
-}
-
-async fn log(
-    admin: Admin,
-    Path(given): Path<String>,
-    query: Result<Query<LogOf>, axum::extract::rejection::QueryRejection>,
-) -> Result<Response, Failed> {
-    let Query(LogOf { path, limit }) =
-        query.map_err(|_| usage("this path takes `path` and `limit`"))?;
-    let vault = admin.vaults.resolve(&given)?;
-    let limit = limit.unwrap_or(LOG_DEFAULT).min(LOG_MOST);
-    let path = path.filter(|p| !p.is_empty());
-    let versions = admin.vaults.log(&vault, path.as_deref(), limit)?;
-    let versions = versions
-        .into_iter()
-        .map(|v| Version {
-            version: v.version,
-            author: v.author,
-            committed_ms: v.committed_ms,
-            changes: v
-                .changes
-                .into_iter()
-                .map(|(path, change)| PathChange {
-                    path,
-                    change: change.to_owned(),
-                })
-                .collect(),
-        })
-        .collect();
-    Ok(reply::json(&Log { versions }))
 }
 
 async fn peers(admin: Admin) -> Response {

@@ -5,6 +5,7 @@
 mod admin;
 mod errors;
 mod guard;
+mod history;
 mod probes;
 mod recovery;
 mod reply;

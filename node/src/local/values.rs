@@ -2,13 +2,14 @@
 
 use super::guard::Admin;
 use super::reply::{self, Failed};
+use crate::vaults::Opened;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, rejection::QueryRejection};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use polykey_client::api::{EditReply, MAX_VALUE, VERSION_HEADER};
+use polykey_client::api::{CONFLICT_HEADER, EditReply, MAX_VALUE, VERSION_HEADER};
 use polykey_client::error::{ApiError, Code};
 use polykey_core::ids::CommitId;
 use serde::Deserialize;
@@ -37,7 +38,11 @@ pub async fn read(
     let Query(Wanted { path, version }) =
         query.map_err(|_| usage("this path takes `path` and `version`"))?;
     let vault = admin.vaults.resolve(&given)?;
-    let (mut value, version) = admin.vaults.open_value(&vault, &path, version.as_deref())?;
+    let Opened {
+        mut value,
+        version,
+        conflict,
+    } = admin.vaults.open_value(&vault, &path, version.as_deref())?;
     let size = value.size();
     // What cannot be read at all is an error and no body that breaks off.
     let first = value.next_piece()?.unwrap_or_default();
@@ -71,6 +76,9 @@ pub async fn read(
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     if let Ok(version) = HeaderValue::from_str(&version.to_string()) {
         headers.insert(VERSION_HEADER, version);
+    }
+    if conflict {
+        headers.insert(CONFLICT_HEADER, HeaderValue::from_static("true"));
     }
     Ok(response)
 }

@@ -12,6 +12,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use polykey_client::api::{Ack, Vaults};
 use polykey_client::error::{ApiError, Code};
+use polykey_client::watch::MAX_HAVE_HEADS;
 use polykey_client::watch::MAX_NAMES;
 use polykey_core::ids::CommitId;
 use std::collections::BTreeSet;
@@ -52,8 +53,8 @@ async fn watch(caller: Caller, RawQuery(query): RawQuery) -> Result<Response, Fa
     ))
 }
 
-/// `names=a,b&have=<64 hex>,…`
-fn asked(query: &str) -> Result<(Vec<String>, Vec<CommitId>), ApiError> {
+/// `names=a,b&have=<64 hex>,…`. A version of several heads is these, joined by dots.
+fn asked(query: &str) -> Result<(Vec<String>, Vec<Vec<CommitId>>), ApiError> {
     let usage = |why: String| ApiError::new(Code::Usage, why);
     let (mut names, mut have) = (BTreeSet::new(), BTreeSet::new());
     for pair in query.split('&').filter(|p| !p.is_empty()) {
@@ -66,10 +67,11 @@ fn asked(query: &str) -> Result<(Vec<String>, Vec<CommitId>), ApiError> {
                 );
             }
             Some(("have", list)) => {
-                for id in list.split(',').filter(|i| !i.is_empty()).take(MAX_HAVE + 1) {
+                for version in list.split(',').filter(|v| !v.is_empty()).take(MAX_HAVE + 1) {
                     have.insert(
-                        id.parse()
-                            .map_err(|_| usage("`have` takes versions of 64 hex digits".into()))?,
+                        heads(version).ok_or_else(|| {
+                            usage("`have` takes versions of 64 hex digits".into())
+                        })?,
                     );
                 }
             }
@@ -90,6 +92,13 @@ fn asked(query: &str) -> Result<(Vec<String>, Vec<CommitId>), ApiError> {
         names.into_iter().map(str::to_owned).collect(),
         have.into_iter().collect(),
     ))
+}
+
+/// The commits of a version, ascending.
+fn heads(version: &str) -> Option<Vec<CommitId>> {
+    let ids = version.split('.').take(MAX_HAVE_HEADS + 1);
+    let heads: BTreeSet<CommitId> = ids.map(str::parse).collect::<Result<_, _>>().ok()?;
+    (heads.len() <= MAX_HAVE_HEADS).then(|| heads.into_iter().collect())
 }
 
 fn is_name(text: &str) -> bool {

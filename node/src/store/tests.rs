@@ -60,10 +60,12 @@ fn a_second_agent_on_one_store_is_told_so() {
 
 #[tokio::test]
 async fn a_flipped_byte_in_a_row_of_any_sealed_table_is_an_error() {
-    use Table::{Access, Audit, Commit, Epoch, Floor, Held, Jwks, Meta, Op, Peer, Vault, Wrap};
+    use Table::{
+        Access, Audit, Broken, Commit, Epoch, Floor, Held, Jwks, Meta, Op, Peer, Vault, Wrap,
+    };
     let (_dir, store) = scratch_store();
     for table in [
-        Meta, Floor, Vault, Epoch, Op, Wrap, Commit, Peer, Access, Jwks, Audit, Held,
+        Meta, Floor, Vault, Epoch, Op, Wrap, Commit, Peer, Access, Jwks, Audit, Held, Broken,
     ] {
         store
             .commit(one(table, b"key", b"some value"))

@@ -1,20 +1,18 @@
-//! Contents of a vault as its members see them: read, list, log, write.
+//! Contents of a vault as its members see them: read, listed, written. What is read of several heads is what they show together.
 
 use super::entry::{Entry, Inner, VaultObjects};
 use super::files::Stored;
 use super::secrets::{NO_VAULT, Secrets};
-use super::{VaultError, Vaults, now_ms, random, rows, view};
+use super::{VaultError, Vaults, now_ms, random, rows};
 use crate::store::{Batch, Table};
 use polykey_core::commit::{Commit, SignedCommit};
 use polykey_core::control::{self, Control, Role, SignedOp};
 use polykey_core::epoch::{self, EpochRecord, EpochSecret, Place, ShapeKey};
-use polykey_core::ids::{Address, CommitId, NodeId, Tag, VaultId};
+use polykey_core::ids::{CommitId, NodeId, VaultId};
 use polykey_core::tree::{self, Edit, Tree, Variant};
-use std::sync::Arc;
+use polykey_core::view;
+use std::collections::BTreeSet;
 use zeroize::Zeroizing;
-
-/// The fewest hex digits that name a version.
-const MIN_PREFIX: usize = 6;
 
 /// What a write did.
 #[derive(Debug)]
@@ -23,6 +21,16 @@ pub struct Edited {
     pub version: CommitId,
     /// Paths that changed; empty when nothing differed and no version was made.
     pub changed: Vec<String>,
+}
+
+/// A secret that was read.
+pub struct Got {
+    /// Its bytes.
+    pub value: Zeroizing<Vec<u8>>,
+    /// The version that was read.
+    pub version: CommitId,
+    /// There are other values beside it: see [`Vaults::conflicts`].
+    pub conflict: bool,
 }
 
 /// One secret in a listing.
@@ -51,26 +59,6 @@ pub struct Listing {
     pub version: Option<CommitId>,
     /// By path.
     pub entries: Vec<Listed>,
-}
-
-/// One version in a log.
-#[derive(Debug)]
-pub struct VersionInfo {
-    /// Its id.
-    pub version: CommitId,
-    /// Who committed it.
-    pub author: NodeId,
-    /// When, unix milliseconds.
-    pub committed_ms: u64,
-    /// Paths, and `added`, `changed` or `removed`.
-    pub changes: Vec<(String, &'static str)>,
-}
-
-/// What is needed to read one version without holding a lock.
-pub(super) struct Reading {
-    pub root: Address,
-    pub version: CommitId,
-    pub secrets: Arc<Secrets>,
 }
 
 impl Vaults {
@@ -122,7 +110,7 @@ impl Vaults {
         Ok(vault)
     }
 
-    /// Reads one secret, of the shown version or of the one that `version` names. Gives the version too.
+    /// Reads one secret, of the shown version or of the one that `version` names: of several values side by side the newest.
     ///
     /// # Errors
     /// `NoSuch` when the path or version is not there.
@@ -131,9 +119,13 @@ impl Vaults {
         vault: &VaultId,
         path: &str,
         version: Option<&str>,
-    ) -> Result<(Zeroizing<Vec<u8>>, CommitId), VaultError> {
-        let (value, version) = self.open_value(vault, path, version)?;
-        Ok((value.whole()?, version))
+    ) -> Result<Got, VaultError> {
+        let opened = self.open_value(vault, path, version)?;
+        Ok(Got {
+            value: opened.value.whole()?,
+            version: opened.version,
+            conflict: opened.conflict,
+        })
     }
 
     /// Lists every secret whose path begins with `prefix`.
@@ -143,14 +135,15 @@ impl Vaults {
     pub fn list_paths(&self, vault: &VaultId, prefix: &str) -> Result<Listing, VaultError> {
         let entry = self.entry(vault)?;
         self.need_role(&entry, Role::Reader)?;
-        let Some(reading) = Self::reading(&entry, None)? else {
+        let Some(reading) = self.reading(&entry, None)? else {
             return Ok(Listing::default());
         };
         let objects = self.objects(&entry);
-        let found = Tree::new(&objects, &*reading.secrets, entry.id, reading.root).range(prefix)?;
+        let contents = reading.view.open(&objects, &*reading.secrets, entry.id);
+        let found = contents.range(prefix)?;
         let inner = entry.read();
         let listed = |(path, variants): (String, Vec<Variant>)| {
-            let shown = &variants[inner.newest(&variants)?];
+            let shown = view::newest(&inner.commits, &variants)?;
             let version = inner.commits.by_tag(&shown.tag).copied();
             let header = version.and_then(|v| inner.commits.get(&v));
             Some(Listed {
@@ -167,70 +160,6 @@ impl Vaults {
             version: Some(reading.version),
             entries: found.into_iter().filter_map(listed).collect(),
         })
-    }
-
-    /// The newest versions first, at most `limit`; with `path` only those that changed it or something below it.
-    ///
-    /// # Errors
-    /// When a page cannot be read.
-    pub fn log(
-        &self,
-        vault: &VaultId,
-        path: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<VersionInfo>, VaultError> {
-        let entry = self.entry(vault)?;
-        self.need_role(&entry, Role::Reader)?;
-        let (order, secrets) = {
-            let inner = entry.read();
-            let durable = inner.commits.reachable(&inner.heads);
-            let order: Vec<_> = inner
-                .commits
-                .iter()
-                .rev()
-                .filter(|(id, h)| h.valid && durable.contains(id))
-                .map(|(id, h)| (*id, h.clone()))
-                .collect();
-            (order, inner.secrets.clone())
-        };
-        let objects = self.objects(&entry);
-        let tree = |root| Tree::new(&objects, &*secrets, entry.id, root);
-        let mut out = Vec::new();
-        for (version, header) in order {
-            if out.len() >= limit {
-                break;
-            }
-            let parent = header
-                .parents
-                .first()
-                .and_then(|p| entry.read().commits.get(p).map(|h| h.root));
-            let changes = match parent {
-                Some(root) => tree(header.root)
-                    .changes_since(&tree(root))?
-                    .into_iter()
-                    .map(|c| (c.path, kind(c.old.is_empty(), c.new.is_empty())))
-                    .collect(),
-                None => tree(header.root)
-                    .range("")?
-                    .into_iter()
-                    .map(|(p, _)| (p, "added"))
-                    .collect::<Vec<_>>(),
-            };
-            let concerned = path.is_none_or(|path| {
-                changes.iter().any(|(p, _)| {
-                    p == path || p.starts_with(&format!("{}/", path.trim_end_matches('/')))
-                })
-            });
-            if concerned {
-                out.push(VersionInfo {
-                    version,
-                    author: header.author,
-                    committed_ms: header.time_ms,
-                    changes,
-                });
-            }
-        }
-        Ok(out)
     }
 
     /// Applies `edits` as one commit, on top of all versions that stand side by side. With `expect` only when the vault is at that version.
@@ -280,8 +209,9 @@ impl Vaults {
                 }
                 None => None,
             };
-            let root = if let Some(root) = inner.root() {
-                root
+            let view = self.view(&entry, &inner)?;
+            let root = if let Some(view) = &view {
+                view.root()
             } else {
                 let (root, object) = tree::empty(&keys, vault)?;
                 new.insert(root, object);
@@ -293,11 +223,22 @@ impl Vaults {
                 new: Some(&new),
             };
             let tag = inner.commits.next_tag(self.me, &inner.control, nonce);
-            let mut all = view::merging(&inner, &objects, &inner.secrets, *vault)?;
+            let asked: BTreeSet<String> = edits
+                .iter()
+                .chain(&file)
+                .map(|e| e.path().to_owned())
+                .collect();
+            let mut all = view
+                .as_ref()
+                .map_or_else(Vec::new, |view| view.edits(&inner.commits));
             all.extend(edits);
             all.extend(file);
             let edited =
                 Tree::new(&objects, &*inner.secrets, *vault, root).edit(all, tag, shape, &keys)?;
+            // What the heads' coming together changes nobody asked for.
+            let settled = view.iter().flat_map(|v| v.differing().map(str::to_owned));
+            let changed: BTreeSet<String> = edited.changed.into_iter().chain(settled).collect();
+            let changed: Vec<String> = changed.intersection(&asked).cloned().collect();
             let commit: Commit = inner.commits.next(
                 self.me,
                 &inner.control,
@@ -313,7 +254,7 @@ impl Vaults {
             if let Some(bytes) = new.remove(&edited.root) {
                 rows::put_object(&mut batch, vault, &edited.root, bytes);
             }
-            (SignedCommit::sign(commit, &self.key), batch, edited.changed)
+            (SignedCommit::sign(commit, &self.key), batch, changed)
         };
         let version = CommitId::from(signed.id());
         if changed.is_empty() {
@@ -349,46 +290,6 @@ impl Vaults {
         Ok(Edited { version, changed })
     }
 
-    /// Finds a version: its id, a unique beginning of it of at least six digits, or `~N` for N before the shown one.
-    ///
-    /// # Errors
-    /// `NoSuch` or `Ambiguous`.
-    pub fn find_version(&self, vault: &VaultId, text: &str) -> Result<CommitId, VaultError> {
-        let entry = self.entry(vault)?;
-        let inner = entry.read();
-        inner.find_version(text)
-    }
-
-    pub(super) fn reading(
-        entry: &Entry,
-        version: Option<&str>,
-    ) -> Result<Option<Reading>, VaultError> {
-        let inner = entry.read();
-        let version = match version {
-            Some(text) => Some(inner.find_version(text)?),
-            None => inner.shown(),
-        };
-        let Some(version) = version else {
-            return if inner.awaits_contents() {
-                Err(VaultError::Pending)
-            } else {
-                Ok(None)
-            };
-        };
-        let header = inner
-            .commits
-            .get(&version)
-            .ok_or_else(|| VaultError::NoSuch(version.to_string()))?;
-        if !inner.secrets.complete(&inner.control) {
-            return Err(VaultError::Pending);
-        }
-        Ok(Some(Reading {
-            root: header.root,
-            version,
-            secrets: inner.secrets.clone(),
-        }))
-    }
-
     pub(super) fn objects<'a>(&'a self, entry: &'a Entry) -> VaultObjects<'a> {
         VaultObjects {
             store: &self.store,
@@ -411,63 +312,6 @@ impl Vaults {
     }
 }
 
-impl Inner {
-    /// Of several values of a path the newest, then that with the highest tag.
-    pub(super) fn newest(&self, variants: &[Variant]) -> Option<usize> {
-        (0..variants.len()).max_by_key(|at| self.age(&variants[*at]))
-    }
-
-    /// Of several values the one that is shown last.
-    pub(super) fn oldest(&self, variants: &[Variant]) -> usize {
-        (0..variants.len())
-            .min_by_key(|at| self.age(&variants[*at]))
-            .unwrap_or(0)
-    }
-
-    fn age(&self, variant: &Variant) -> (Option<u64>, Tag) {
-        (
-            self.commits
-                .by_tag(&variant.tag)
-                .and_then(|c| self.commits.get(c))
-                .map(|h| h.time_ms),
-            variant.tag,
-        )
-    }
-
-    fn find_version(&self, text: &str) -> Result<CommitId, VaultError> {
-        let missing = || VaultError::NoSuch(format!("version {text}"));
-        if let Some(back) = text.strip_prefix('~') {
-            let back: usize = back.parse().map_err(|_| missing())?;
-            let mut at = self.shown().ok_or_else(missing)?;
-            for _ in 0..back {
-                at = self
-                    .commits
-                    .get(&at)
-                    .and_then(|h| h.parents.first().copied())
-                    .ok_or_else(missing)?;
-            }
-            return Ok(at);
-        }
-        if text.len() < MIN_PREFIX
-            || text.len() > 64
-            || !text.bytes().all(|b| b.is_ascii_hexdigit())
-        {
-            return Err(missing());
-        }
-        let lower = text.to_ascii_lowercase();
-        let mut found = self
-            .commits
-            .iter()
-            .filter(|(id, h)| h.valid && id.to_string().starts_with(&lower))
-            .map(|(id, _)| *id);
-        match (found.next(), found.next()) {
-            (Some(one), None) => Ok(one),
-            (Some(_), Some(_)) => Err(VaultError::Ambiguous(text.to_owned())),
-            (None, _) => Err(missing()),
-        }
-    }
-}
-
 fn check_writable(inner: &Inner, expect: Option<CommitId>) -> Result<(), VaultError> {
     if inner.control.needs_upgrade().is_some() {
         return Err(VaultError::NeedsUpgrade);
@@ -481,13 +325,5 @@ fn check_writable(inner: &Inner, expect: Option<CommitId>) -> Result<(), VaultEr
             found: inner.shown(),
         }),
         _ => Ok(()),
-    }
-}
-
-fn kind(was_absent: bool, is_absent: bool) -> &'static str {
-    match (was_absent, is_absent) {
-        (true, _) => "added",
-        (false, true) => "removed",
-        (false, false) => "changed",
     }
 }

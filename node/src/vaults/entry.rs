@@ -11,8 +11,9 @@ use polykey_core::epoch::{ShapeKey, WrapRecord};
 use polykey_core::ids::{Address, CommitId, NodeId, VaultId};
 use polykey_core::sign::Signed;
 use polykey_core::tree::Objects;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use polykey_core::view::{self, View};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use zeroize::Zeroizing;
 
 /// One vault.
@@ -37,7 +38,14 @@ pub struct Inner {
     pub arriving: Arriving,
     /// Commits with one number by one author.
     pub doubles: Doubles,
+    /// Commits whose contents their authors made wrong: they count as commits, and show nothing.
+    pub broken: BTreeSet<CommitId>,
+    /// What the heads show together, with the heads for which it was made.
+    pub view: Mutex<Option<KeptView>>,
 }
+
+/// A view and the heads that it is of.
+pub type KeptView = (Vec<CommitId>, Arc<View>);
 
 /// Commits that wait for their objects. In memory only: peers tell them again.
 #[derive(Default)]
@@ -51,22 +59,17 @@ pub struct Arriving {
 }
 
 impl Inner {
-    /// The version that is shown.
+    /// The version that is shown: the head's, or that of all heads together.
     pub fn shown(&self) -> Option<CommitId> {
-        match self.heads.as_slice() {
-            [one] => Some(*one),
-            many => many
-                .iter()
-                .copied()
-                .max_by_key(|id| (self.commits.get(id).map(|h| h.time_ms), *id)),
-        }
+        view::version(&self.heads)
     }
 
-    /// The tree of the version that is shown.
-    pub fn root(&self) -> Option<Address> {
-        self.shown()
-            .and_then(|id| self.commits.get(&id))
-            .map(|h| h.root)
+    /// The newest of the heads.
+    pub fn newest_head(&self) -> Option<CommitId> {
+        self.heads
+            .iter()
+            .copied()
+            .max_by_key(|id| (self.commits.get(id).map(|h| h.time_ms), *id))
     }
 
     /// Something was committed elsewhere that is not here yet.
@@ -113,6 +116,8 @@ impl Entry {
             wraps: BTreeMap::new(),
             arriving: Arriving::default(),
             doubles: Doubles::default(),
+            broken: BTreeSet::new(),
+            view: Mutex::default(),
         };
         Entry {
             id,
@@ -152,6 +157,9 @@ impl Entry {
             inner.commits = load_commits(store, id, &control)?;
             inner.heads = inner.commits.heads();
             inner.doubles = Doubles::of(&inner.commits);
+            for row in store.scan(Table::Broken, id.as_bytes()) {
+                inner.broken.insert(rows::read_broken(&row?.0)?);
+            }
             inner.own_seq = inner
                 .commits
                 .iter()

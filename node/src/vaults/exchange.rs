@@ -5,7 +5,7 @@
 use super::entry::{Entry, Inner, VaultObjects};
 use super::rows::FloorRow;
 use super::secrets::Secrets;
-use super::{VaultError, Vaults, now_ms, rows, view};
+use super::{VaultError, Vaults, now_ms, rows};
 use crate::store::{Batch, Table};
 use polykey_core::commit::{CommitError, SignedCommit, vouch};
 use polykey_core::control::{Applied, Control, ControlError, Role, SignedOp};
@@ -14,6 +14,7 @@ use polykey_core::ids::{Address, CommitId, NodeId, OpId, VaultId};
 use polykey_core::seal;
 use polykey_core::sign::Signed;
 use polykey_core::tree::{self, TreeError};
+use polykey_core::view;
 use polykey_core::wire::{Announce, MAX_INLINE, MAX_OBJECTS, MAX_RECORDS};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -678,17 +679,28 @@ impl<'e> Step<'e> {
             }
             Err(e) => return author_at_fault(&self.entry.id, &id, e),
         };
-        match view::check_writes(&inner, &objects, &inner.secrets, self.entry.id, header) {
+        let parents = inner.readable(&header.parents);
+        let looked =
+            view::check_writes(&inner.commits, header, &parents, &objects, &*inner.secrets);
+        let broken = match looked {
             // Whoever carries a vault without its keys, or does not have the newest yet, cannot look.
-            Ok(()) | Err(TreeError::NoKey(_)) => {}
-            Err(e) => return author_at_fault(&self.entry.id, &id, e),
-        }
+            Ok(()) | Err(TreeError::NoKey(_)) => false,
+            Err(e @ (TreeError::Store(..) | TreeError::Damaged(_))) => return Err(e.into()),
+            Err(e) => {
+                tracing::warn!(vault = %self.entry.id.short(), version = %id.short(), author = %header.author.short(), error = %e, "a version's contents are broken by its author: it shows nothing");
+                true
+            }
+        };
         if let Err(e) = inner.commits.accept(commit, &self.control, now_ms()) {
             drop(inner);
             return self.not_taken(&id, e);
         }
         inner.count_own(&vaults.me, &id);
         inner.note_double(&self.entry.id, &id);
+        if broken {
+            inner.broken.insert(id);
+            rows::put_broken(&mut self.batch, &self.entry.id, &id);
+        }
         drop(inner);
         for address in whole {
             if let Some(bytes) = self.objects.get(&address) {

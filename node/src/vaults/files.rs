@@ -11,6 +11,7 @@ use polykey_core::control::Role;
 use polykey_core::ids::{Address, CommitId, VaultId};
 use polykey_core::seal::{MAX_BLOB, ObjectKeys};
 use polykey_core::tree::{self, Chunks, Edit, MAX_FILE, Pieces, Tree, TreeError, Variant};
+use polykey_core::view;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -65,6 +66,16 @@ impl ValueReader {
         }
         Ok(all)
     }
+}
+
+/// A secret that is opened for reading.
+pub struct Opened {
+    /// Its value.
+    pub value: ValueReader,
+    /// The version that is read.
+    pub version: CommitId,
+    /// There are other values beside it: see [`Vaults::conflicts`].
+    pub conflict: bool,
 }
 
 /// A value on its way into a vault.
@@ -178,7 +189,7 @@ impl Stored {
 }
 
 impl Vaults {
-    /// Opens one secret for reading, of the shown version or of the one that `version` names. Gives the version too.
+    /// Opens one secret for reading, of the shown version or of the one that `version` names: of several values side by side the newest.
     ///
     /// # Errors
     /// `NoSuch` when the path or version is not there.
@@ -187,22 +198,24 @@ impl Vaults {
         vault: &VaultId,
         path: &str,
         version: Option<&str>,
-    ) -> Result<(ValueReader, CommitId), VaultError> {
+    ) -> Result<Opened, VaultError> {
         let missing = || VaultError::NoSuch(path.to_owned());
         let entry = self.entry(vault)?;
         self.need_role(&entry, Role::Reader)?;
-        let reading = Self::reading(&entry, version)?.ok_or_else(missing)?;
+        let reading = self.reading(&entry, version)?.ok_or_else(missing)?;
         let objects = self.objects(&entry);
-        let tree = Tree::new(&objects, &*reading.secrets, entry.id, reading.root);
-        let variants = tree.get(path)?;
-        let shown = entry.read().newest(&variants);
-        let shown = shown
-            .map(|at| &variants[at])
+        let contents = reading.view.open(&objects, &*reading.secrets, entry.id);
+        let variants = contents.get(path)?;
+        let shown = view::newest(&entry.read().commits, &variants)
             .filter(|v| !path.ends_with('/') || v.object().is_some())
             .ok_or_else(missing)?;
-        let pieces = tree.pieces(shown)?;
-        let reader = self.reader(vault, reading.secrets, reading.root, pieces);
-        Ok((reader, reading.version))
+        let pieces = contents.tree().pieces(shown)?;
+        let root = reading.view.root();
+        Ok(Opened {
+            value: self.reader(vault, reading.secrets, root, pieces),
+            version: reading.version,
+            conflict: variants.len() > 1,
+        })
     }
 
     /// Opens a value that stands in a page of the tree `root`.

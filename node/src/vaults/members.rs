@@ -6,7 +6,6 @@ use crate::store::Batch;
 use polykey_core::control::{Caveat, Control, ControlError, Member, Role, SignedOp, Target};
 use polykey_core::epoch::EpochSecret;
 use polykey_core::ids::{NodeId, OpId, VaultId};
-use polykey_core::tree::Tree;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
@@ -337,14 +336,15 @@ impl Vaults {
         node: &NodeId,
     ) -> Result<Vec<String>, VaultError> {
         let reads = grants_of(control, node).any(|g| g.role >= Role::Reader);
-        let Ok(Some(reading)) = Self::reading(entry, None) else {
+        let Ok(Some(reading)) = self.reading(entry, None) else {
             return Ok(Vec::new());
         };
         if !reads {
             return Ok(Vec::new());
         }
         let objects = self.objects(entry);
-        let all = Tree::new(&objects, &*reading.secrets, entry.id, reading.root).range("")?;
+        let contents = reading.view.open(&objects, &*reading.secrets, entry.id);
+        let all = contents.range("")?;
         Ok(all.into_iter().map(|(path, _)| path).collect())
     }
 }

@@ -8,14 +8,16 @@
 //! | `entry` | one vault in memory, and how it comes back from the store |
 //! | `rows` | what its rows hold |
 //! | `secrets` | shape key and epoch secrets, and how they are found in the log |
-//! | `contents` | read, list, log, write |
+//! | `contents` | read, list, write |
+//! | `versions` | which versions there are, and what each did |
+//! | `restore` | what differs between two, and an old one's contents as a new one |
 //! | `members` | grant, revoke, members |
 //! | `envelopes` | new epochs, and who gets their secrets |
 //! | `upkeep` | what an owner's node writes by itself |
 //! | `recovery` | taking a vault back with its maker's words |
 //! | `exchange` | what peers are told and what is taken from them |
 //! | `files` | values streamed in and out |
-//! | `view` | the contents of several heads together |
+//! | `view` | what the heads show together, kept while they stay |
 //! | `serve` | what workloads get |
 
 mod contents;
@@ -25,18 +27,22 @@ mod exchange;
 mod files;
 mod members;
 mod recovery;
+mod restore;
 mod rows;
 mod secrets;
 mod serve;
 mod upkeep;
+mod versions;
 mod view;
 
-pub use contents::{Edited, Listed, Listing, VersionInfo};
+pub use contents::{Edited, Got, Listed, Listing};
 pub use exchange::{Received, Records, SyncHeads, Told};
-pub use files::{Incoming, ValueReader};
+pub use files::{Incoming, Opened, ValueReader};
 pub use members::{Granted, MemberInfo, MemberList, Revoked, Terms};
 pub use recovery::{Recovered, Until};
+pub use restore::{Difference, Differs};
 pub use serve::{Served, ServedFile};
+pub use versions::{Conflict, ConflictValue, VersionInfo};
 
 use crate::standing::{Standing, StandingError};
 use crate::store::{Batch, Store, StoreError, Table};
@@ -78,6 +84,8 @@ pub enum VaultState {
     Diverged,
     /// Two processes have written with one identity.
     Cloned,
+    /// The newest version's contents are wrong, by its author's doing: what it builds on is shown.
+    Broken,
     /// Somebody used what this version of the program does not know: read-only.
     NeedsUpgrade,
 }
@@ -91,6 +99,7 @@ impl VaultState {
             VaultState::Pending => "pending",
             VaultState::Diverged => "diverged",
             VaultState::Cloned => "cloned",
+            VaultState::Broken => "broken",
             VaultState::NeedsUpgrade => "needs-upgrade",
         }
     }
@@ -105,11 +114,11 @@ pub struct VaultSummary {
     pub name: Option<String>,
     /// What this node may do; `None` once it was removed.
     pub role: Option<Role>,
-    /// The version that is shown.
+    /// The version that is shown: the head's, or that of all heads together.
     pub version: Option<CommitId>,
-    /// Who committed it.
+    /// Who committed it; of several heads the newest's.
     pub author: Option<NodeId>,
-    /// When, unix milliseconds.
+    /// When, unix milliseconds; of several heads the newest's.
     pub committed_ms: Option<u64>,
     /// Live owners.
     pub owners: Vec<NodeId>,
@@ -362,7 +371,7 @@ impl Vaults {
         let inner = entry.read();
         let state = inner.control.state();
         let shown = inner.shown();
-        let header = shown.and_then(|id| inner.commits.get(&id));
+        let header = inner.newest_head().and_then(|id| inner.commits.get(&id));
         let role = state.role_of(&self.me, now_ms() / 1_000);
         let readable =
             role.is_none_or(|r| r < Role::Reader) || inner.secrets.complete(&inner.control);
@@ -373,6 +382,8 @@ impl Vaults {
             VaultState::NeedsUpgrade
         } else if !doubles.is_empty() {
             VaultState::Cloned
+        } else if inner.heads.iter().any(|h| inner.broken.contains(h)) {
+            VaultState::Broken
         } else if inner.heads.len() > 1 {
             VaultState::Diverged
         } else if !readable || (shown.is_none() && inner.awaits_contents()) {

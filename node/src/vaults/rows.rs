@@ -80,6 +80,17 @@ pub fn put_commit(batch: &mut Batch, vault: &VaultId, commit: &CommitId, bytes: 
     );
 }
 
+/// A commit whose contents its author made wrong.
+pub fn put_broken(batch: &mut Batch, vault: &VaultId, commit: &CommitId) {
+    batch.put(Table::Broken, &pair(vault, commit.as_bytes()), Vec::new());
+}
+
+pub fn read_broken(key: &[u8]) -> Result<CommitId, VaultError> {
+    key.get(32..)
+        .and_then(|id| CommitId::try_from(id).ok())
+        .ok_or(VaultError::Row("a broken commit"))
+}
+
 pub fn put_object(batch: &mut Batch, vault: &VaultId, address: &Address, bytes: Vec<u8>) {
     batch.put(Table::Object, &pair(vault, address.as_bytes()), bytes);
 }

@@ -6,21 +6,26 @@ use polykey_core::ids::{Address, CommitId, EpochId, NodeId, VaultId};
 use polykey_core::path;
 use polykey_core::seal::{self, ObjectKeys};
 use polykey_core::tree::{self, Tree, Variant};
+use polykey_core::view::{self, View};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A version as it is served.
 pub struct Served {
-    /// The version.
+    /// The version: a commit's id, or that of several heads together.
     pub version: CommitId,
-    /// Who committed it.
+    /// The newest's author.
     pub author: NodeId,
-    /// When, unix milliseconds.
+    /// Authors of all its commits.
+    pub authors: Vec<NodeId>,
+    /// The newest's date, unix milliseconds.
     pub committed_ms: u64,
-    /// Root of its tree.
-    pub root: Address,
-    /// The signed commit.
-    pub commit: Vec<u8>,
+    /// What it shows.
+    pub view: Arc<View>,
+    /// Root of the one tree that its one commit signs; `None` when it has several, or one that shows nothing by itself.
+    pub root: Option<Address>,
+    /// Its signed commits.
+    pub commits: Vec<Vec<u8>>,
     /// The log that it is judged by.
     pub control: Arc<Control>,
 }
@@ -44,30 +49,55 @@ impl Vaults {
         if !inner.secrets.complete(&inner.control) {
             return Err(VaultError::Pending);
         }
-        let version = match pin.or_else(|| inner.shown()) {
-            Some(version) => version,
-            None if inner.awaits_contents() => return Err(VaultError::Pending),
-            None => return Err(VaultError::NoSuch("a version".to_owned())),
+        let missing = |version: &CommitId| VaultError::NoSuch(version.to_string());
+        let (version, heads) = match pin {
+            Some(version) => (
+                version,
+                inner.heads_of(&version).ok_or_else(|| missing(&version))?,
+            ),
+            None => match inner.shown() {
+                Some(version) => (version, inner.heads.clone()),
+                None if inner.awaits_contents() => return Err(VaultError::Pending),
+                None => return Err(VaultError::NoSuch("a version".to_owned())),
+            },
         };
-        let durable = pin.is_none() || inner.commits.reachable(&inner.heads).contains(&version);
-        let header = inner
-            .commits
-            .get(&version)
-            .filter(|h| h.valid && durable)
-            .ok_or_else(|| VaultError::NoSuch(version.to_string()))?;
-        let (author, committed_ms, root, control) = (
-            header.author,
-            header.time_ms,
-            header.root,
-            inner.control.clone(),
-        );
+        let durable = pin.map(|_| inner.commits.reachable(&inner.heads));
+        let mut headers = Vec::new();
+        for head in &heads {
+            let header = inner
+                .commits
+                .get(head)
+                .filter(|h| h.valid && durable.as_ref().is_none_or(|d| d.contains(head)))
+                .ok_or_else(|| missing(&version))?;
+            headers.push(header);
+        }
+        let newest = headers
+            .iter()
+            .max_by_key(|h| h.time_ms)
+            .ok_or_else(|| missing(&version))?;
+        let (author, committed_ms) = (newest.author, newest.time_ms);
+        let authors = headers.iter().map(|h| h.author).collect();
+        let view = if heads == inner.heads {
+            self.view(&entry, &inner)?
+        } else {
+            self.view_of(&entry, &inner, &heads)?.map(Arc::new)
+        };
+        let view = view.ok_or_else(|| missing(&version))?;
+        let root = (heads.len() == 1 && view.heads() == heads).then(|| view.root());
+        let control = inner.control.clone();
         drop(inner);
+        let commits = heads
+            .iter()
+            .map(|head| self.commit_bytes(vault, head))
+            .collect::<Result<_, _>>()?;
         Ok(Served {
             version,
             author,
+            authors,
             committed_ms,
+            view,
             root,
-            commit: self.commit_bytes(vault, &version)?,
+            commits,
             control,
         })
     }
@@ -78,7 +108,16 @@ impl Vaults {
         self.entry(vault).ok().map(|e| e.read().control.clone())
     }
 
-    /// Root of the tree of a version that is here.
+    /// Whether all of these commits are here.
+    #[must_use]
+    pub fn has_commits(&self, vault: &VaultId, commits: &[CommitId]) -> bool {
+        self.entry(vault).is_ok_and(|entry| {
+            let inner = entry.read();
+            commits.iter().all(|c| inner.commits.contains(c))
+        })
+    }
+
+    /// Root of the tree of a commit that is here.
     #[must_use]
     pub fn root_of(&self, vault: &VaultId, version: &CommitId) -> Option<Address> {
         self.entry(vault)
@@ -185,27 +224,29 @@ impl Vaults {
             .collect()
     }
 
-    /// Files of a tree that any of `rules` covers (all of them without rules), by path.
+    /// Files of a version that any of `rules` covers (all of them without rules), by path.
     ///
     /// # Errors
     /// When a page cannot be read.
     pub fn files(
         &self,
         vault: &VaultId,
-        root: Address,
+        view: &View,
         rules: &[String],
     ) -> Result<Vec<ServedFile>, VaultError> {
         let entry = self.entry(vault)?;
         let secrets = entry.read().secrets.clone();
         let objects = self.objects(&entry);
-        let tree = Tree::new(&objects, &*secrets, *vault, root);
+        let contents = view.open(&objects, &*secrets, *vault);
         let mut out = Vec::new();
-        for (path, mut variants) in tree.range("")? {
+        for (path, variants) in contents.range("")? {
             let covered = rules.is_empty() || rules.iter().any(|rule| path::covers(rule, &path));
-            let shown = entry.read().newest(&variants);
-            if let Some(at) = shown.filter(|_| covered) {
-                let variant = variants.swap_remove(at);
-                out.push(ServedFile { path, variant });
+            let shown = view::newest(&entry.read().commits, &variants);
+            if let Some(variant) = shown.filter(|_| covered) {
+                out.push(ServedFile {
+                    path,
+                    variant: variant.duplicate(),
+                });
             }
         }
         Ok(out)

@@ -55,7 +55,7 @@ impl Node {
     }
 
     fn get(&self, vault: &VaultId, path: &str) -> Result<Vec<u8>, VaultError> {
-        self.vaults.get(vault, path, None).map(|(v, _)| v.to_vec())
+        self.vaults.get(vault, path, None).map(|g| g.value.to_vec())
     }
 }
 
@@ -119,12 +119,15 @@ async fn what_was_set_is_read_back_listed_and_logged_also_after_a_restart() {
             a.vaults
                 .get(&vault, "db/password", Some(&first.to_string()[..8]))
                 .unwrap()
-                .0
+                .value
                 .as_slice(),
             b"one"
         );
         assert_eq!(
-            a.vaults.get(&vault, "db/password", Some("~2")).unwrap().1,
+            a.vaults
+                .get(&vault, "db/password", Some("~2"))
+                .unwrap()
+                .version,
             first
         );
         let paths: Vec<String> = a
@@ -320,7 +323,7 @@ async fn a_file_that_arrives_while_a_member_is_removed_is_sealed_for_those_who_s
                 &objects,
                 &*inner.secrets,
                 vault,
-                inner.root().unwrap(),
+                inner.commits.get(&inner.heads[0]).unwrap().root,
             );
             let list = tree.get(path).unwrap()[0].object().unwrap();
             let closure =

@@ -5,6 +5,7 @@ use crate::vaults::{Served, VaultError, Vaults};
 use polykey_client::access::Rule;
 use polykey_client::api::RuleState;
 use polykey_core::acl::{self, Allowed, Denied, Question, Standing, Version, Workload};
+use polykey_core::ids::NodeId;
 
 /// What may be served, and the version with what proves it.
 pub struct Serving {
@@ -43,7 +44,7 @@ pub fn decide(
     };
     let version = served.as_ref().map(|s| Version {
         id: s.version,
-        author: s.author,
+        author: judged(rule, s),
     });
     let allowed = acl::decide(&Question {
         rule: question_rule(rule),
@@ -71,6 +72,12 @@ fn served(vaults: &Vaults, rule: &Rule) -> Option<Served> {
             None
         }
     }
+}
+
+/// The author that a rule's signers are asked about: of several heads one who is none of them, if there is one.
+fn judged(rule: &Rule, served: &Served) -> NodeId {
+    let stranger = served.authors.iter().find(|a| !rule.signers.contains(a));
+    *stranger.unwrap_or(&served.author)
 }
 
 fn question_rule(rule: &Rule) -> acl::Rule<'_> {

@@ -50,8 +50,8 @@ pub struct Opening {
     pub token: Zeroizing<String>,
     /// Names of `PolykeyVaults` in its namespace.
     pub names: Vec<String>,
-    /// Versions that it holds.
-    pub have: Vec<CommitId>,
+    /// Versions that it holds, each as the commits that it is.
+    pub have: Vec<Vec<CommitId>>,
 }
 
 /// The open watches and what they need.

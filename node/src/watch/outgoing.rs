@@ -11,6 +11,7 @@ use polykey_client::watch::{
 };
 use polykey_core::ids::{Address, CommitId, EpochId, OpId, VaultId};
 use polykey_core::tree::{self, Variant};
+use polykey_core::view::View;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use zeroize::Zeroizing;
 
@@ -32,7 +33,8 @@ pub enum OutgoingError {
 pub struct Holds {
     /// The version.
     pub version: CommitId,
-    root: Address,
+    /// Root of the sealed tree that it was sent; `None` when it was sent plain files.
+    root: Option<Address>,
     /// What it may read of it: no paths for the whole vault.
     scope: Option<Vec<String>>,
     /// Identity of the rule under which it was sent.
@@ -46,34 +48,31 @@ pub struct Holds {
 }
 
 impl Holds {
-    /// What a watcher holds that says it has `version`, from a watch before this one.
+    /// What a watcher holds that says it has the version that is served, from a watch before this one.
     pub fn from_before(
         vaults: &Vaults,
         rule: &Rule,
         serving: &Serving,
-        version: CommitId,
-    ) -> Result<Option<Holds>, VaultError> {
-        let Some(root) = vaults.root_of(&rule.vault, &version) else {
-            return Ok(None);
-        };
+    ) -> Result<Holds, VaultError> {
         let scope = scope(serving);
-        let files = match &scope {
-            None => BTreeMap::new(),
-            Some(paths) => vaults
-                .files(&rule.vault, root, paths)?
+        let (served, root) = (&serving.served, sealed_root(serving));
+        let files = match root {
+            Some(_) => BTreeMap::new(),
+            None => vaults
+                .files(&rule.vault, &served.view, scope.as_deref().unwrap_or(&[]))?
                 .into_iter()
                 .map(|f| (f.path, (f.variant.mode, identity(&f.variant))))
                 .collect(),
         };
-        Ok(Some(Holds {
-            version,
+        Ok(Holds {
+            version: served.version,
             root,
             scope,
             rule: rule.id.clone(),
             control: Vec::new(),
             epochs: BTreeSet::new(),
             files,
-        }))
+        })
     }
 
     /// True when nothing of this is different from what is served now.
@@ -86,6 +85,11 @@ impl Holds {
 
 fn scope(serving: &Serving) -> Option<Vec<String>> {
     (!serving.allowed.whole_vault).then(|| serving.allowed.paths.clone())
+}
+
+/// Who may read the whole vault gets its sealed tree, when there is one: what several heads show together is in no tree that anybody signed, so it goes as plain files.
+fn sealed_root(serving: &Serving) -> Option<Address> {
+    serving.served.root.filter(|_| serving.allowed.whole_vault)
 }
 
 /// Tells values apart without reading them: that of a large one by its sealed object, of which equal ones within an epoch are one.
@@ -136,23 +140,26 @@ impl Outgoing {
         holds: Option<&Holds>,
     ) -> Result<Outgoing, OutgoingError> {
         let scope = scope(serving);
-        let before = holds.filter(|h| h.scope == scope);
+        let root = sealed_root(serving);
+        let before = holds.filter(|h| h.scope == scope && h.root.is_some() == root.is_some());
         let served = &serving.served;
         let mut after = Holds {
             version: served.version,
-            root: served.root,
+            root,
             scope: scope.clone(),
             rule: rule.id.clone(),
             control: served.control.heads(),
             epochs: BTreeSet::new(),
             files: BTreeMap::new(),
         };
-        let rest = match &scope {
-            None => Rest::Objects(match before {
-                Some(b) => vaults.change_of(&rule.vault, b.root, served.root)?.into(),
+        let rest = if let Some(root) = root {
+            Rest::Objects(match before.and_then(|b| b.root) {
+                Some(before) => vaults.change_of(&rule.vault, before, root)?.into(),
                 None => vaults.pull(&rule.vault, &[], &served.version)?.into(),
-            }),
-            Some(paths) => files(vaults, rule, served.root, paths, before, &mut after)?,
+            })
+        } else {
+            let paths = scope.as_deref().unwrap_or(&[]);
+            files(vaults, rule, &served.view, paths, before, &mut after)?
         };
         Ok(Outgoing {
             vault: rule.vault,
@@ -234,7 +241,7 @@ fn head(rule: &Rule, serving: &Serving, before: Option<&Holds>) -> Result<Conten
         signers: rule.signers.clone(),
         delivery: delivery.into(),
         control,
-        commits: vec![served.commit.clone().into()],
+        commits: served.commits.iter().cloned().map(Into::into).collect(),
         body: Body::Files(Files {
             put: Vec::new(),
             removed: Vec::new(),
@@ -285,13 +292,13 @@ fn sealed(
 fn files(
     vaults: &Vaults,
     rule: &Rule,
-    root: Address,
+    view: &View,
     paths: &[String],
     before: Option<&Holds>,
     after: &mut Holds,
 ) -> Result<Rest, OutgoingError> {
     let mut put = VecDeque::new();
-    for file in vaults.files(&rule.vault, root, paths)? {
+    for file in vaults.files(&rule.vault, view, paths)? {
         let now = (file.variant.mode, identity(&file.variant));
         after.files.insert(file.path.clone(), now);
         if before.is_none_or(|b| b.files.get(&file.path) != Some(&now)) {
@@ -304,7 +311,7 @@ fn files(
         .cloned()
         .collect();
     Ok(Rest::Files(Box::new(Plain {
-        root,
+        root: view.root(),
         files: put,
         open: None,
         removed,

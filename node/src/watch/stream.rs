@@ -13,6 +13,7 @@ use polykey_client::access::Rule;
 use polykey_client::watch::{Frame, Named, NodeAddress, PING_SECONDS, Refusal};
 use polykey_core::acl;
 use polykey_core::ids::{CommitId, VaultId};
+use polykey_core::view;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -56,7 +57,7 @@ struct Stream {
     mode: Mode,
     token: Zeroizing<String>,
     names: Vec<Name>,
-    have: Vec<CommitId>,
+    have: Vec<Vec<CommitId>>,
     frames: mpsc::Sender<Bytes>,
     nodes: Vec<NodeAddress>,
     access: watch::Receiver<u64>,
@@ -342,8 +343,8 @@ impl Stream {
         if version != serving.served.version {
             return None;
         }
-        match Holds::from_before(&watches.vaults, rule, serving, version) {
-            Ok(holds) => self.names[at].holds = holds,
+        match Holds::from_before(&watches.vaults, rule, serving) {
+            Ok(holds) => self.names[at].holds = Some(holds),
             Err(e) => return Some(self.fail(at, &e.into()).await),
         }
         self.names[at].last = Last::Served;
@@ -363,12 +364,12 @@ impl Stream {
                 self.names.iter().filter_map(rule)
             })
             .collect();
-        let known = |v: &CommitId| {
+        let known = |heads: &Vec<CommitId>| {
             vaults
                 .iter()
-                .any(|vault| watches.vaults.root_of(vault, v).is_some())
+                .any(|vault| watches.vaults.has_commits(vault, heads))
         };
-        self.have.iter().any(|v| !known(v))
+        self.have.iter().any(|heads| !known(heads))
     }
 
     async fn deliver(
@@ -449,8 +450,8 @@ impl Stream {
     /// The version that the watcher holds of a name from before this watch, if this node knows it.
     fn held_before(&self, at: usize) -> Option<CommitId> {
         let vault = self.names[at].vault?;
-        let known = |v: &&CommitId| self.place.watches.vaults.root_of(&vault, v).is_some();
-        self.have.iter().find(known).copied()
+        let known = |heads: &&Vec<CommitId>| self.place.watches.vaults.has_commits(&vault, heads);
+        self.have.iter().find(known).and_then(|h| view::version(h))
     }
 
     /// Suspended: a pod that has a version keeps it and hears nothing; one that has none is refused.

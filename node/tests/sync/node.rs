@@ -209,7 +209,7 @@ impl Node {
 
     pub fn get(&self, vault: &VaultId, path: &str) -> Option<Vec<u8>> {
         let found = self.vaults.get(vault, path, None).ok()?;
-        Some(found.0.to_vec())
+        Some(found.value.to_vec())
     }
 
     /// Waits until this node can read that value.

@@ -116,7 +116,7 @@ pub fn plan(object: &PolykeyVault, observed: &Observed<'_>, now: Timestamp) -> P
     let diverged = observed
         .vaults()
         .any(|v| v.state == "diverged" && v.id.to_string() == object.spec.vault);
-    conditions.set_if(diverged, "Diverged", "Diverged", "the vault's control log has two heads: its owners wrote at the same time. One owner's next grant or revocation joins them.");
+    conditions.set_if(diverged, "Diverged", "Diverged", "versions that were written apart stand side by side. Pods get all of them together, and of several values of one path the newest. Anyone's next write joins them; `polykey vault conflicts` names the paths.");
 
     PolykeyVaultStatus {
         observed_generation: object.metadata.generation,

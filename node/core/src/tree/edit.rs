@@ -51,6 +51,19 @@ pub enum Edit {
     },
 }
 
+impl Edit {
+    /// The path that it changes.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Edit::Put { path, .. }
+            | Edit::File { path, .. }
+            | Edit::Remove { path }
+            | Edit::Keep { path, .. } => path,
+        }
+    }
+}
+
 /// What becomes of a path.
 enum Write {
     Value(u32, Zeroizing<Vec<u8>>),

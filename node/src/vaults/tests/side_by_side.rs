@@ -7,6 +7,7 @@ use polykey_core::commit::SignedCommit;
 use polykey_core::ids::Tag;
 use polykey_core::seal::{self, Kind};
 use polykey_core::tree::Tree;
+use std::collections::BTreeSet;
 
 async fn exchange(nodes: &[&Node], vault: &VaultId) {
     // Twice around: what the last has reaches the first.
@@ -77,6 +78,125 @@ async fn writes_side_by_side_are_all_in_the_next_version() {
 }
 
 #[tokio::test]
+async fn what_heads_show_together_is_read_listed_and_served_at_once_and_later_under_its_version() {
+    let (mut a, b) = (Node::new(1), Node::new(2));
+    let vault = shared(&[&a, &b], Role::Writer).await;
+    a.set(&vault, "both", b"0").await;
+    exchange(&[&a, &b], &vault).await;
+    let one = a.set(&vault, "x", b"from a").await;
+    let mine = b.set(&vault, "x", b"from b").await;
+    let other = b.set(&vault, "y", b"from b").await;
+    exchange(&[&a, &b], &vault).await;
+    let together = polykey_core::view::version(&{
+        let mut heads = [one, other];
+        heads.sort_unstable();
+        heads
+    });
+    for node in [&a, &b] {
+        assert_eq!(node.get(&vault, "both").unwrap(), b"0");
+        assert_eq!(node.get(&vault, "y").unwrap(), b"from b");
+        assert_eq!(node.vaults.summary_of(&vault).unwrap().version, together);
+        let listing = node.vaults.list_paths(&vault, "").unwrap();
+        assert_eq!(listing.version, together);
+        let seen: Vec<(&str, bool)> = listing
+            .entries
+            .iter()
+            .map(|e| (e.path.as_str(), e.conflict))
+            .collect();
+        assert_eq!(seen, [("both", false), ("x", true), ("y", false)]);
+        let got = node.vaults.get(&vault, "x", None).unwrap();
+        assert!(got.conflict && Some(got.version) == together);
+        let conflicts = node.vaults.conflicts(&vault).unwrap();
+        assert_eq!(conflicts.len(), 1);
+        let versions: BTreeSet<_> = conflicts[0]
+            .values
+            .iter()
+            .filter_map(|v| v.version)
+            .collect();
+        assert_eq!(versions, BTreeSet::from([one, mine]));
+        for (version, value) in [(one, &b"from a"[..]), (mine, b"from b")] {
+            let read = node
+                .vaults
+                .get(&vault, "x", Some(&version.to_string()))
+                .unwrap();
+            assert_eq!((read.value.as_slice(), read.conflict), (value, false));
+        }
+        // No one tree holds it, so workloads get it as plain files, with both signatures.
+        let served = node.vaults.served(&vault, None).unwrap();
+        assert_eq!(
+            (Some(served.version), served.root, served.commits.len()),
+            (together, None, 2)
+        );
+        let files = node.vaults.files(&vault, &served.view, &[]).unwrap();
+        assert_eq!(files.len(), 3);
+    }
+    // Nobody made a version of it, and asking for what is there makes none either.
+    assert_eq!(a.vaults.log(&vault, None, 9).unwrap().len(), 4);
+    let unchanged = a
+        .vaults
+        .edit(
+            &vault,
+            vec![Edit::Remove {
+                path: "none".into(),
+            }],
+            None,
+        )
+        .await
+        .unwrap();
+    assert!(unchanged.changed.is_empty() && Some(unchanged.version) == together);
+    let edits = || {
+        vec![Edit::Put {
+            path: "z".into(),
+            mode: 0o444,
+            value: Zeroizing::new(b"1".to_vec()),
+        }]
+    };
+    assert!(matches!(
+        a.vaults.edit(&vault, edits(), Some(one)).await,
+        Err(VaultError::Moved { .. })
+    ));
+    let edited = a.vaults.edit(&vault, edits(), together).await.unwrap();
+    assert_eq!(edited.changed, ["z"]);
+    a.reopen();
+    let found = a
+        .vaults
+        .find_version(&vault, &together.unwrap().to_string()[..12])
+        .unwrap();
+    assert_eq!(
+        Some(found),
+        together,
+        "it can be named after somebody built on it"
+    );
+    let then = a.vaults.served(&vault, together).unwrap();
+    assert_eq!(a.vaults.files(&vault, &then.view, &[]).unwrap().len(), 3);
+    assert_eq!(a.vaults.list_paths(&vault, "").unwrap().entries.len(), 4);
+    let log = a.vaults.log(&vault, None, 1).unwrap();
+    assert_eq!(
+        log[0].changes,
+        [("z".to_owned(), "added")],
+        "and only what was written is its author's"
+    );
+}
+
+#[tokio::test]
+async fn writing_the_value_that_one_side_has_settles_a_conflict() {
+    let (a, b) = (Node::new(1), Node::new(2));
+    let vault = shared(&[&a, &b], Role::Writer).await;
+    for value in [&b"from a"[..], b"from b"] {
+        a.set(&vault, "x", b"from a").await;
+        b.set(&vault, "x", b"from b").await;
+        exchange(&[&a, &b], &vault).await;
+        assert_eq!(a.vaults.conflicts(&vault).unwrap().len(), 1);
+        a.set(&vault, "x", value).await;
+        exchange(&[&a, &b], &vault).await;
+        assert_eq!(b.get(&vault, "x").unwrap(), value);
+        assert!(b.vaults.conflicts(&vault).unwrap().is_empty());
+        a.set(&vault, "x", b"0").await;
+        exchange(&[&a, &b], &vault).await;
+    }
+}
+
+#[tokio::test]
 async fn two_values_of_one_path_stand_side_by_side_until_someone_writes_it() {
     let (a, b) = (Node::new(1), Node::new(2));
     let vault = shared(&[&a, &b], Role::Writer).await;
@@ -87,6 +207,11 @@ async fn two_values_of_one_path_stand_side_by_side_until_someone_writes_it() {
     exchange(&[&a, &b], &vault).await;
     let conflict = |node: &Node| node.vaults.list_paths(&vault, "x").unwrap().entries[0].conflict;
     assert!(conflict(&a) && conflict(&b));
+    assert_eq!(
+        a.vaults.conflicts(&vault).unwrap().len(),
+        1,
+        "also when a version holds both"
+    );
     assert_eq!(a.get(&vault, "x").unwrap(), b.get(&vault, "x").unwrap());
     b.set(&vault, "x", b"settled").await;
     exchange(&[&a, &b], &vault).await;
@@ -239,12 +364,17 @@ use super::super::entry::{Inner, VaultObjects};
 
 #[tokio::test]
 async fn a_writer_who_passes_a_value_off_as_anothers_or_breaks_the_tree_harms_only_itself() {
-    let (a, b) = (Node::new(1), Node::new(2));
+    let (mut a, b) = (Node::new(1), Node::new(2));
     let vault = shared(&[&a, &b], Role::Writer).await;
     a.set(&vault, "x", b"honest").await;
     exchange(&[&a, &b], &vault).await;
     let stolen_tag = forged(&b, &vault, |inner, objects| {
-        let tree = Tree::new(objects, &*inner.secrets, vault, inner.root().unwrap());
+        let tree = Tree::new(
+            objects,
+            &*inner.secrets,
+            vault,
+            inner.commits.get(&inner.heads[0]).unwrap().root,
+        );
         let tag: Tag = tree.get("x").unwrap()[0].tag;
         let keys = inner.secrets.writing(&inner.control).unwrap();
         let edits = vec![Edit::Put {
@@ -285,10 +415,19 @@ async fn a_writer_who_passes_a_value_off_as_anothers_or_breaks_the_tree_harms_on
             .receive(&b.id(), &vault, announce, false)
             .await
             .unwrap();
-        assert_eq!(received, Received::Done { changed: false }, "{what}");
+        // It counts as a version, or what is built on it would count for nothing; it shows nothing, and what it builds on stands.
+        assert_eq!(received, Received::Done { changed: true }, "{what}");
         assert_eq!(a.get(&vault, "x").unwrap(), b"honest", "{what}");
+        assert_eq!(state(&a, &vault), VaultState::Broken, "{what}");
+        a.reopen();
+        assert_eq!(state(&a, &vault), VaultState::Broken, "{what}");
+        assert_eq!(
+            a.vaults.log(&vault, None, 9).unwrap()[0].gone,
+            Some("broken")
+        );
     }
     a.set(&vault, "x", b"goes on").await;
+    assert_eq!(state(&a, &vault), VaultState::Ok, "the next write heals it");
     tell(&a, &b, &vault).await.unwrap();
     assert_eq!(b.get(&vault, "x").unwrap(), b"goes on");
 }
@@ -344,7 +483,7 @@ async fn a_version_dated_in_the_future_waits_and_harms_nobody() {
         inner.commits.next(
             a.id(),
             &inner.control,
-            inner.root().unwrap(),
+            inner.commits.get(&inner.heads[0]).unwrap().root,
             [9; 16],
             now_ms() + 3_600_000,
             Vec::new(),
