@@ -37,7 +37,7 @@ pub const MAX_ADDRESSES: usize = 16;
 const MAX_HANDSHAKES: usize = 64;
 /// A hello is 210 bytes with all the versions it may name.
 const MAX_HELLO: usize = 256;
-/// How often lists that end by the clock (a peer's `expires`, a grant's) are looked at.
+/// How often lists that end by the clock (a peer's `expires`, a grant's) are looked at, and whether a beat is due.
 const TICK: Duration = Duration::from_secs(5);
 /// Version of a row in [`Table::Peer`].
 const ROW_VERSION: u8 = 1;
@@ -333,6 +333,8 @@ impl Peers {
                 }
                 _ = changed.recv() => self.drop_strangers(),
                 _ = tick.tick() => {
+                    let syncing = self.syncing.clone();
+                    tokio::task::spawn_blocking(move || syncing.beat());
                     self.update_diallers(&mut diallers);
                     self.drop_strangers();
                 }

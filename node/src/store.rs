@@ -75,6 +75,8 @@ pub enum Table {
     Seen = 14,
     /// Commits whose contents their authors made wrong. Ids alone.
     Broken = 15,
+    /// Per vault that a peer introduced: which peer.
+    Guest = 16,
 }
 
 /// Why the store could not be used.
@@ -329,6 +331,23 @@ impl Store {
         self.db
             .contains_key(row_key(table, key))
             .map_err(|source| self.database("read", source))
+    }
+
+    /// Bytes of the rows of a table whose key starts with `prefix`, as they are stored. None of them is read from the packs.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn stored(&self, table: Table, prefix: &[u8]) -> Result<u64, StoreError> {
+        self.db
+            .scan_prefix(row_key(table, prefix))
+            .map(|row| {
+                let (_, row) = row.map_err(|source| self.database("read", source))?;
+                Ok(match row.split_first() {
+                    Some((&PACKED, place)) => Place::from_bytes(place).map_or(0, Place::length),
+                    _ => row.len() as u64,
+                })
+            })
+            .sum()
     }
 
     /// Reads every row of a table whose key starts with `prefix`, in order of key.
@@ -824,6 +843,8 @@ fn write_jobs(mut jobs: mpsc::Receiver<Job>, db: &sled::Db, disk: &mut Disk, sto
     }
 }
 
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

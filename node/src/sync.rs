@@ -4,6 +4,7 @@
 
 mod faults;
 mod fetch;
+mod pace;
 mod serve;
 mod subscription;
 
@@ -11,6 +12,7 @@ use crate::net::{Close, Connection, MAX_CALLS, MAX_SUBSCRIPTIONS, NetError, Rece
 use crate::peers::known::Known;
 use crate::vaults::{VaultError, Vaults};
 use faults::Faults;
+use pace::Pace;
 use polykey_core::ids::{NodeId, VaultId};
 use polykey_core::wire::{self, Call, Message, SignedStart, WireError};
 use std::collections::BTreeMap;
@@ -55,6 +57,9 @@ pub enum SyncError {
     /// The peer refused.
     #[error("refused: {0:?}")]
     Refused(wire::Refused),
+    /// Whoever introduced the vault has no room left here.
+    #[error("the vault has reached its limit here")]
+    Full,
     /// The vault is not, or no longer, shared with the peer.
     #[error("the vault is not shared with this peer")]
     NotShared,
@@ -72,6 +77,9 @@ pub struct Syncing {
     vaults: Arc<Vaults>,
     known: Arc<RwLock<Known>>,
     faults: Mutex<Faults>,
+    pace: Mutex<Pace>,
+    /// Open subscriptions of each vault.
+    subscribed: Mutex<BTreeMap<VaultId, usize>>,
 }
 
 /// The conversation on one connection.
@@ -116,6 +124,8 @@ impl Syncing {
             vaults,
             known,
             faults: Mutex::default(),
+            pace: Mutex::default(),
+            subscribed: Mutex::default(),
         })
     }
 
@@ -143,6 +153,23 @@ impl Syncing {
         session.run().await;
     }
 
+    /// Signs beats of the vaults to which somebody subscribes, where one is due.
+    pub(crate) fn beat(&self) {
+        let subscribed: Vec<VaultId> = locked(&self.subscribed).keys().copied().collect();
+        for vault in subscribed {
+            self.vaults.beat(&vault);
+        }
+    }
+
+    /// Waits until `peer` may ask or tell `count` more things.
+    async fn paced(&self, peer: NodeId, count: usize) {
+        let now = Instant::now().into_std();
+        let wait = locked(&self.pace).take(peer, count, now);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     fn admits(&self, sender: &NodeId, vault: &VaultId) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.admits(sender, vault, now())
@@ -156,6 +183,7 @@ impl Syncing {
 impl Session {
     async fn run(self: Arc<Self>) {
         let mut changed = self.syncing.vaults.subscribe();
+        let mut beats = self.syncing.vaults.subscribe_beats();
         let mut tasks = JoinSet::new();
         self.look_at_all(&mut tasks);
         loop {
@@ -170,9 +198,23 @@ impl Session {
                     Err(RecvError::Lagged(_)) => self.look_at_all(&mut tasks),
                     Err(RecvError::Closed) => return,
                 },
+                beat = beats.recv() => self.pass_on_beats(beat.ok()),
                 () = self.again.notified() => self.look_at_all(&mut tasks),
                 () = sleep_until(next_offer) => self.look_at_all(&mut tasks),
                 _ = tasks.join_next(), if !tasks.is_empty() => {}
+            }
+        }
+    }
+
+    /// Wakes the subscription of a vault with a newer beat; all of them when some were missed.
+    fn pass_on_beats(&self, vault: Option<VaultId>) {
+        let slots = locked(&self.slots);
+        let concerned = slots
+            .iter()
+            .filter(|(id, _)| vault.is_none_or(|v| v == **id));
+        for (_, slot) in concerned {
+            if let Slot::Open { signal, .. } = slot {
+                signal.beaten();
             }
         }
     }
@@ -229,6 +271,7 @@ impl Session {
             return self.subscribed(stream).await;
         }
         let _turn = self.calls.acquire().await;
+        self.syncing.paced(self.peer, 1).await;
         match call {
             Call::Hello => self.looks_again(stream).await,
             Call::Pull => serve::pull(self, stream).await,
@@ -429,6 +472,7 @@ fn blame(error: VaultError) -> SyncError {
     match error {
         VaultError::NotFound => SyncError::NotShared,
         VaultError::Peer(why) => SyncError::Fault(why),
+        VaultError::Quota(_) => SyncError::Full,
         other => here(&other),
     }
 }

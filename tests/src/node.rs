@@ -17,7 +17,7 @@ const START: Duration = Duration::from_secs(30);
 pub struct Node {
     dir: TempDir,
     program: PathBuf,
-    node_path: PathBuf,
+    state: PathBuf,
     options: Vec<String>,
     agent: Option<Child>,
     /// UDP address of its QUIC endpoint.
@@ -56,7 +56,7 @@ impl Node {
         let node_path = disk.unwrap_or(dir.path()).join("node");
         let mut node = Node {
             dir,
-            node_path,
+            state: node_path,
             program: program.to_path_buf(),
             options,
             agent: None,
@@ -133,7 +133,7 @@ impl Node {
     }
 
     fn node_path(&self) -> PathBuf {
-        self.node_path.clone()
+        self.state.clone()
     }
 
     fn command(&self) -> Command {

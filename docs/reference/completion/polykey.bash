@@ -22,6 +22,9 @@ _polykey() {
             polykey,completion)
                 cmd="polykey__subcmd__completion"
                 ;;
+            polykey,diff)
+                cmd="polykey__subcmd__diff"
+                ;;
             polykey,get)
                 cmd="polykey__subcmd__get"
                 ;;
@@ -45,6 +48,9 @@ _polykey() {
                 ;;
             polykey,peer)
                 cmd="polykey__subcmd__peer"
+                ;;
+            polykey,restore)
+                cmd="polykey__subcmd__restore"
                 ;;
             polykey,rm)
                 cmd="polykey__subcmd__rm"
@@ -97,6 +103,9 @@ _polykey() {
             polykey__subcmd__help,completion)
                 cmd="polykey__subcmd__help__subcmd__completion"
                 ;;
+            polykey__subcmd__help,diff)
+                cmd="polykey__subcmd__help__subcmd__diff"
+                ;;
             polykey__subcmd__help,get)
                 cmd="polykey__subcmd__help__subcmd__get"
                 ;;
@@ -117,6 +126,9 @@ _polykey() {
                 ;;
             polykey__subcmd__help,peer)
                 cmd="polykey__subcmd__help__subcmd__peer"
+                ;;
+            polykey__subcmd__help,restore)
+                cmd="polykey__subcmd__help__subcmd__restore"
                 ;;
             polykey__subcmd__help,rm)
                 cmd="polykey__subcmd__help__subcmd__rm"
@@ -156,6 +168,9 @@ _polykey() {
                 ;;
             polykey__subcmd__help__subcmd__peer,rm)
                 cmd="polykey__subcmd__help__subcmd__peer__subcmd__rm"
+                ;;
+            polykey__subcmd__help__subcmd__vault,conflicts)
+                cmd="polykey__subcmd__help__subcmd__vault__subcmd__conflicts"
                 ;;
             polykey__subcmd__help__subcmd__vault,create)
                 cmd="polykey__subcmd__help__subcmd__vault__subcmd__create"
@@ -202,6 +217,9 @@ _polykey() {
             polykey__subcmd__peer__subcmd__help,rm)
                 cmd="polykey__subcmd__peer__subcmd__help__subcmd__rm"
                 ;;
+            polykey__subcmd__vault,conflicts)
+                cmd="polykey__subcmd__vault__subcmd__conflicts"
+                ;;
             polykey__subcmd__vault,create)
                 cmd="polykey__subcmd__vault__subcmd__create"
                 ;;
@@ -225,6 +243,9 @@ _polykey() {
                 ;;
             polykey__subcmd__vault,resign)
                 cmd="polykey__subcmd__vault__subcmd__resign"
+                ;;
+            polykey__subcmd__vault__subcmd__help,conflicts)
+                cmd="polykey__subcmd__vault__subcmd__help__subcmd__conflicts"
                 ;;
             polykey__subcmd__vault__subcmd__help,create)
                 cmd="polykey__subcmd__vault__subcmd__help__subcmd__create"
@@ -254,7 +275,7 @@ _polykey() {
 
     case "${cmd}" in
         polykey)
-            opts="-o -q -v -h -V --node-path --socket --output --json --quiet --verbose --no-input --color --help --version init get set ls list rm log share unshare peer vault status agent completion man version help"
+            opts="-o -q -v -h -V --node-path --socket --output --json --quiet --verbose --no-input --color --help --version init get set ls list rm log diff restore share unshare peer vault status agent completion man version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -715,6 +736,54 @@ _polykey() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        polykey__subcmd__diff)
+            opts="-r -o -q -v -h --reveal --node-path --socket --output --json --quiet --verbose --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --node-path)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --socket)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         polykey__subcmd__get)
             opts="-o -q -v -h --to --no-newline --node-path --socket --output --json --quiet --verbose --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -779,7 +848,7 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__help)
-            opts="init get set ls rm log share unshare peer vault status agent completion man version help"
+            opts="init get set ls rm log diff restore share unshare peer vault status agent completion man version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -849,6 +918,20 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__help__subcmd__completion)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        polykey__subcmd__help__subcmd__diff)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1002,6 +1085,20 @@ _polykey() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        polykey__subcmd__help__subcmd__restore)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         polykey__subcmd__help__subcmd__rm)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1073,8 +1170,22 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__help__subcmd__vault)
-            opts="create ls members recover resign rename"
+            opts="create ls members recover resign conflicts rename"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        polykey__subcmd__help__subcmd__vault__subcmd__conflicts)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1278,7 +1389,7 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__log)
-            opts="-o -q -v -h --limit --node-path --socket --output --json --quiet --verbose --no-input --color --help"
+            opts="-w -o -q -v -h --limit --watch --node-path --socket --output --json --quiet --verbose --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1694,6 +1805,54 @@ _polykey() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        polykey__subcmd__restore)
+            opts="-n -o -q -v -h --dry-run --node-path --socket --output --json --quiet --verbose --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --node-path)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --socket)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         polykey__subcmd__rm)
             opts="-r -y -n -o -q -v -h --recursive --yes --dry-run --node-path --socket --output --json --quiet --verbose --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1982,8 +2141,56 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__vault)
-            opts="-o -q -v -h --node-path --socket --output --json --quiet --verbose --no-input --color --help create ls list members recover resign rename help"
+            opts="-o -q -v -h --node-path --socket --output --json --quiet --verbose --no-input --color --help create ls list members recover resign conflicts rename help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --node-path)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --socket)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        polykey__subcmd__vault__subcmd__conflicts)
+            opts="-o -q -v -h --node-path --socket --output --json --quiet --verbose --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -2078,8 +2285,22 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__vault__subcmd__help)
-            opts="create ls members recover resign rename help"
+            opts="create ls members recover resign conflicts rename help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        polykey__subcmd__vault__subcmd__help__subcmd__conflicts)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

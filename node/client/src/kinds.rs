@@ -164,6 +164,9 @@ pub struct Vault {
     /// Pairs of versions that prove that two processes wrote with one identity.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubles: Vec<api::Double>,
+    /// When an owner last gave its word, by a beat or a commit; absent where this node is an owner itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fresh: Option<Timestamp>,
     /// The newest version.
     pub version: Option<CommitId>,
     /// When it was committed.
@@ -433,6 +436,7 @@ impl From<api::Vault> for Vault {
             role: v.role,
             state: v.state,
             doubles: v.doubles,
+            fresh: v.fresh_ms.and_then(from_millis),
             version: v.version,
             changed: v.committed_ms.and_then(from_millis),
             by: v.author.map(|id| By { id }),

@@ -59,7 +59,7 @@ impl Process {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(64), ..ProptestConfig::default() })]
 
     /// Processes 0 and 1 have one identity, process 2 has its own.
     #[test]

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | Hello | one [`Hello`] | one [`Hello`] |
 //! | Cloned | one [`Cloned`] | nothing |
-//! | Sync | [`SyncFrame`]s: `Sync` first, then `Announce` when something is new; the stream stays open | the same; or `Refused` and the end |
+//! | Sync | [`SyncFrame`]s: `Sync` first, then `Announce` when something is new, and `Beats`; the stream stays open | the same; or `Refused` and the end |
 //! | Pull | one [`Pull`] | [`ObjectsFrame`]s in top-down order, up to `End` or `Refused` |
 //! | Get | one [`Get`] | [`ObjectsFrame`]s, up to `End` or `Refused`; what it has not got it leaves out |
 //! | Need | one [`Need`] | [`RecordsFrame`]s, up to `End` or `Refused` |
@@ -16,6 +16,7 @@ mod hello;
 
 pub use hello::{Cloned, Double, Hello, Seen, SignedStart, Start, double};
 
+use crate::beat::MAX_BEAT;
 use crate::codec;
 use crate::enc::{self, EncError};
 use crate::ids::{Address, CommitId, OpId, VaultId};
@@ -34,6 +35,8 @@ pub const MAX_FRAME: usize = 1 << 20;
 pub const MAX_HEADS: usize = 256;
 /// The most operations, wraps or commits in one frame, and ids in one [`Need`].
 pub const MAX_RECORDS: usize = 256;
+/// The most beats in one frame: one of each member.
+pub const MAX_BEATS: usize = 256;
 /// The most objects in one frame: a commit of one secret makes about ten; 256 of the smallest are 100 KiB.
 pub const MAX_OBJECTS: usize = 256;
 /// The most addresses in one [`Get`].
@@ -222,6 +225,13 @@ pub enum SyncFrame {
     /// No subscription.
     #[n(2)]
     Refused(#[n(0)] Refused),
+    /// Signed beats, each the newest of its author that the sender has.
+    #[n(3)]
+    Beats(
+        #[n(0)]
+        #[cbor(decode_with = "signed_beats")]
+        Vec<ByteVec>,
+    ),
 }
 
 impl Message for SyncFrame {
@@ -232,7 +242,7 @@ impl Message for SyncFrame {
             SyncFrame::Sync(sync) => {
                 codec::ascending(&sync.control_heads) && codec::ascending(&sync.heads)
             }
-            SyncFrame::Announce(_) | SyncFrame::Refused(_) => true,
+            SyncFrame::Announce(_) | SyncFrame::Refused(_) | SyncFrame::Beats(_) => true,
         }
     }
 }
@@ -409,6 +419,14 @@ fn signed_records<C>(
     c: &mut C,
 ) -> Result<Vec<ByteVec>, minicbor::decode::Error> {
     bounded::<C, MAX_RECORDS, MAX_RECORD>(d, c)
+}
+
+/// Signed beats: their number and sizes checked first.
+fn signed_beats<C>(
+    d: &mut Decoder<'_>,
+    c: &mut C,
+) -> Result<Vec<ByteVec>, minicbor::decode::Error> {
+    bounded::<C, MAX_BEATS, MAX_BEAT>(d, c)
 }
 
 /// Sealed objects: their number and sizes checked first.

@@ -38,6 +38,7 @@ fn sync_frame() -> impl Strategy<Value = SyncFrame> {
         )),
         announce().prop_map(SyncFrame::Announce),
         refused().prop_map(SyncFrame::Refused),
+        blobs().prop_map(SyncFrame::Beats),
     ]
 }
 

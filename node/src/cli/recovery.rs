@@ -43,7 +43,11 @@ pub async fn recover(context: &Context, args: &Recover) -> Result<(), Stop> {
         Ok(reply) => reply,
         Err(error) => return Err(session.explain(error, &scope).await.into()),
     };
-    let replaced: Vec<String> = reply.replaced.iter().map(|n| n.short()).collect();
+    let replaced: Vec<String> = reply
+        .replaced
+        .iter()
+        .map(polykey_core::ids::NodeId::short)
+        .collect();
     context.output.done(format_args!(
         "{scope} is this device's again, in the place of {}; members now: {}",
         replaced.join(", "),

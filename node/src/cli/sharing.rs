@@ -176,7 +176,11 @@ pub async fn unshare(context: &Context, args: &Unshare) -> Result<(), Stop> {
     };
     tell_unshared(context, &scope, &node, reply.rotate.len());
     if !reply.with.is_empty() {
-        let with: Vec<String> = reply.with.iter().map(|n| n.short()).collect();
+        let with: Vec<String> = reply
+            .with
+            .iter()
+            .map(polykey_core::ids::NodeId::short)
+            .collect();
         context.output.say(format_args!(
             "  with it go the nodes that it had brought in: {}",
             with.join(", ")

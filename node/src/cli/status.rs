@@ -278,11 +278,14 @@ fn vault_line(vault: &api::Vault) -> String {
         .and_then(from_millis)
         .map(|at| ago(Timestamp::now(), at))
         .unwrap_or_default();
-    let state = if vault.state == "ok" {
+    let mut state = if vault.state == "ok" {
         changed
     } else {
         shown(&vault.state)
     };
+    if let Some(at) = vault.fresh_ms.and_then(from_millis) {
+        let _ = write!(state, "; an owner was heard {}", ago(Timestamp::now(), at));
+    }
     format!("{name:<16}  {role:<6}  {version:<12}  {members:<10}  {state}")
 }
 

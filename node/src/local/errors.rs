@@ -55,6 +55,7 @@ fn vault_code(e: &VaultError) -> Code {
             Code::Conflict
         }
         VaultError::TooMany
+        | VaultError::Quota(_)
         | VaultError::Tree(TreeError::TooLarge(_) | TreeError::PageTooLarge)
         | VaultError::Control(ControlError::Full) => Code::TooLarge,
         VaultError::Role { .. } | VaultError::Control(ControlError::NotAuthorised(_)) => {
@@ -147,6 +148,7 @@ pub fn vault(summary: &VaultSummary) -> api::Vault {
         members: summary.members,
         state: summary.state.as_str().to_owned(),
         doubles: summary.doubles.iter().map(double).collect(),
+        fresh_ms: summary.fresh_ms,
     }
 }
 

@@ -7,11 +7,13 @@
 use super::{Session, SyncError, fetch, locked, next};
 use crate::net::{Receiver, Sender, Stream};
 use crate::vaults::{Received, SyncHeads, Told};
+use minicbor::bytes::ByteVec;
+use polykey_core::beat::SignedBeat;
 use polykey_core::commit::SignedCommit;
 use polykey_core::control::SignedOp;
-use polykey_core::ids::{CommitId, OpId, VaultId};
+use polykey_core::ids::{CommitId, NodeId, OpId, VaultId};
 use polykey_core::wire::{self, Announce, Call, Refused, SyncFrame};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -49,6 +51,11 @@ impl Signal {
         self.notify.notify_one();
     }
 
+    /// There is a newer beat, which ends no pause.
+    pub(super) fn beaten(&self) {
+        self.notify.notify_one();
+    }
+
     /// Another subscription takes the place of this one.
     pub(super) fn end(&self) {
         self.ended.store(true, Ordering::Release);
@@ -72,6 +79,8 @@ struct State<'a> {
     told: Told,
     /// The ancestors of what the peer held at first were looked up.
     learned: bool,
+    /// The beats that the peer has, by author.
+    beats: BTreeMap<NodeId, u64>,
     /// An announcement of ours has no answer yet.
     unanswered: bool,
     /// An announcement of the peer's waits for our answer.
@@ -146,6 +155,7 @@ async fn talk(
         signal,
         state: Mutex::new(state),
     };
+    let _counted = Subscribed::to(session, vault);
     let Stream { mut tx, mut rx } = stream;
     let ended = tokio::select! {
         ended = talk.listen(&mut rx) => ended,
@@ -156,7 +166,35 @@ async fn talk(
             refuse(&mut tx, Refused::NotFound).await?;
             Ok(Ended::Finished)
         }
+        Err(SyncError::Full) => {
+            tracing::warn!(peer = %session.peer.short(), vault = %vault.short(), "a vault has reached its limit of bytes on this node; nothing more of it is taken");
+            refuse(&mut tx, Refused::Busy).await?;
+            Ok(Ended::Refused(Refused::Busy))
+        }
         ended => ended,
+    }
+}
+
+/// Counts an open subscription.
+struct Subscribed<'a>(&'a Session, VaultId);
+
+impl Subscribed<'_> {
+    fn to(session: &Session, vault: VaultId) -> Subscribed<'_> {
+        let mut all = locked(&session.syncing.subscribed);
+        *all.entry(vault).or_default() += 1;
+        Subscribed(session, vault)
+    }
+}
+
+impl Drop for Subscribed<'_> {
+    fn drop(&mut self) {
+        let mut all = locked(&self.0.syncing.subscribed);
+        if let Some(count) = all.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.1);
+            }
+        }
     }
 }
 
@@ -186,7 +224,32 @@ impl Talk<'_> {
                 let frame = wire::frame(&SyncFrame::Announce(announce))?;
                 tx.send(frame).await?;
             }
+            let vaults = &self.session.syncing.vaults;
+            let beats = vaults.beats_beyond(&self.vault, &mut locked(&self.state).beats);
+            if !beats.is_empty() {
+                let beats = beats.into_iter().map(Into::into).collect();
+                tx.send(wire::frame(&SyncFrame::Beats(beats))?).await?;
+            }
         }
+    }
+
+    /// Beats of a vault that is shared; from a guest they mean nothing.
+    async fn take_beats(&self, beats: &[ByteVec]) -> Result<(), SyncError> {
+        let syncing = &self.session.syncing;
+        syncing.paced(self.session.peer, beats.len()).await;
+        if !self.shared() {
+            return Ok(());
+        }
+        for beat in beats.iter().filter_map(|b| SignedBeat::parse(b).ok()) {
+            let (author, time) = (beat.payload().author, beat.payload().time_ms);
+            let told = &mut locked(&self.state).beats;
+            if told.len() < wire::MAX_BEATS || told.contains_key(&author) {
+                let newest = told.entry(author).or_default();
+                *newest = time.max(*newest);
+            }
+        }
+        let taken = syncing.vaults.take_beats(&self.vault, beats);
+        taken.map_err(super::blame)
     }
 
     fn shared(&self) -> bool {
@@ -304,8 +367,16 @@ impl Talk<'_> {
                 }
                 SyncFrame::Sync(_) => return Err(SyncError::NoCall),
                 SyncFrame::Announce(announce) => {
+                    let records =
+                        announce.ops.len() + announce.wraps.len() + announce.commits.len();
+                    let syncing = &self.session.syncing;
+                    syncing.paced(self.session.peer, records).await;
                     self.take(announce).await?;
                     locked(&self.state).answer_due = true;
+                }
+                SyncFrame::Beats(beats) => {
+                    self.take_beats(&beats).await?;
+                    continue;
                 }
                 SyncFrame::Refused(why) => return Ok(Ended::Refused(why)),
             }

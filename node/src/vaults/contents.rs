@@ -269,23 +269,8 @@ impl Vaults {
         floor.heads = vec![version];
         floor.seq = signed.payload().seq;
         rows::put_floor(&mut batch, vault, &floor);
-        let seq = floor.seq;
-        let place = move |inner: &mut Inner| {
-            let control = inner.control.clone();
-            // Its author is this node, its parents are the heads, its log is this one: nothing of it can be refused.
-            if let Err(e) = inner.commits.restore(&signed, &control) {
-                tracing::error!(
-                    error = &e as &dyn std::error::Error,
-                    "an own version does not fit"
-                );
-            }
-            inner.heads = inner.commits.heads();
-            inner.own_seq = seq;
-            let Inner {
-                doubles, commits, ..
-            } = inner;
-            doubles.note(commits, &version);
-        };
+        let id = entry.id;
+        let place = move |inner: &mut Inner| take_own(inner, &id, &signed);
         self.change(&entry, one_writer, batch, place).await?;
         Ok(Edited { version, changed })
     }
@@ -310,6 +295,20 @@ impl Vaults {
         row.map(|r| r.to_vec())
             .ok_or(VaultError::Row("a commit that is in memory"))
     }
+}
+
+/// Gives an own version its place. Its author is this node, its parents are the heads, its log is this one: nothing of it can be refused.
+fn take_own(inner: &mut Inner, vault: &VaultId, signed: &SignedCommit) {
+    let control = inner.control.clone();
+    if let Err(e) = inner.commits.restore(signed, &control) {
+        tracing::error!(
+            error = &e as &dyn std::error::Error,
+            "an own version does not fit"
+        );
+    }
+    inner.heads = inner.commits.heads();
+    inner.own_seq = signed.payload().seq;
+    inner.note_placed(vault, &signed.id().into());
 }
 
 fn check_writable(inner: &Inner, expect: Option<CommitId>) -> Result<(), VaultError> {

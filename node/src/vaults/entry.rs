@@ -4,6 +4,7 @@ use super::rows::{self, FloorRow};
 use super::secrets::Secrets;
 use super::{VaultError, rows::pair};
 use crate::store::{Store, StoreError, Table};
+use polykey_core::beat::Beats;
 use polykey_core::commit::{Commits, SignedCommit};
 use polykey_core::control::{Control, SignedOp};
 use polykey_core::doubles::Doubles;
@@ -42,6 +43,10 @@ pub struct Inner {
     pub broken: BTreeSet<CommitId>,
     /// What the heads show together, with the heads for which it was made.
     pub view: Mutex<Option<KeptView>>,
+    /// The date of each author's newest commit.
+    pub committed: BTreeMap<NodeId, u64>,
+    /// The newest beat of each author.
+    pub beats: Beats,
 }
 
 /// A view and the heads that it is of.
@@ -85,11 +90,15 @@ impl Inner {
         }
     }
 
-    /// Takes note of a commit that may have the number of another by the same author.
-    pub fn note_double(&mut self, vault: &VaultId, commit: &CommitId) {
+    /// Takes note of a commit that was placed: of its date, and whether it has the number of another by the same author.
+    pub fn note_placed(&mut self, vault: &VaultId, commit: &CommitId) {
         let Inner {
             doubles, commits, ..
         } = self;
+        if let Some(header) = commits.get(commit).filter(|h| h.valid) {
+            let newest = self.committed.entry(header.author).or_default();
+            *newest = header.time_ms.max(*newest);
+        }
         if doubles.note(commits, commit) {
             let author = commits.get(commit).map(|h| h.author.short());
             tracing::error!(vault = %vault.short(), version = %commit.short(), author = author.unwrap_or_default(), "two processes have written with one identity; both versions are kept");
@@ -118,6 +127,8 @@ impl Entry {
             doubles: Doubles::default(),
             broken: BTreeSet::new(),
             view: Mutex::default(),
+            committed: BTreeMap::new(),
+            beats: Beats::default(),
         };
         Entry {
             id,
@@ -160,6 +171,7 @@ impl Entry {
             for row in store.scan(Table::Broken, id.as_bytes()) {
                 inner.broken.insert(rows::read_broken(&row?.0)?);
             }
+            inner.committed = newest_of_each(&inner.commits);
             inner.own_seq = inner
                 .commits
                 .iter()
@@ -171,6 +183,15 @@ impl Entry {
         }
         Ok(entry)
     }
+}
+
+fn newest_of_each(commits: &Commits) -> BTreeMap<NodeId, u64> {
+    let mut newest = BTreeMap::new();
+    for (_, header) in commits.iter().filter(|(_, h)| h.valid) {
+        let time = newest.entry(header.author).or_default();
+        *time = header.time_ms.max(*time);
+    }
+    newest
 }
 
 fn load_control(store: &Store, id: VaultId) -> Result<Control, VaultError> {

@@ -270,7 +270,7 @@ impl Vaults {
         let entry = match self.entry(vault) {
             Ok(entry) => entry,
             Err(_) if admit => {
-                let Some(entry) = self.take_in(vault, &ops).await? else {
+                let Some(entry) = self.take_in(from, vault, &ops).await? else {
                     return Err(VaultError::NotFound);
                 };
                 tracing::info!(vault = %vault.short(), from = %from.short(), "a vault was shared with this node");
@@ -279,6 +279,9 @@ impl Vaults {
             Err(e) => return Err(e),
         };
         let one_writer = entry.writing.clone().lock_owned().await;
+        // Before anything is looked into: a peer without room brings nothing more. What is here already is counted once again, which errs on the safe side
+        // until the next start.
+        self.quotas.take(vault, bytes_of(&announce))?;
         let mut step = Step::new(&entry);
         step.take_ops(&ops)?;
         step.take_wraps(parse::<WrapRecord>(&announce.wraps)?)?;
@@ -308,6 +311,7 @@ impl Vaults {
     /// Makes an entry for a vault whose log grants this node a role.
     async fn take_in(
         &self,
+        from: &NodeId,
         vault: &VaultId,
         ops: &[SignedOp],
     ) -> Result<Option<Arc<Entry>>, VaultError> {
@@ -334,6 +338,9 @@ impl Vaults {
             return Ok(None);
         }
         let mut batch = Batch::default();
+        self.quotas.introduce(&mut batch, vault, *from);
+        self.quotas
+            .take(vault, ops.iter().map(|op| op.bytes().len() as u64).sum())?;
         rows::put_vault(&mut batch, vault, None, None);
         for (at, op) in control.ops().enumerate() {
             rows::put_op(&mut batch, vault, at, op.bytes());
@@ -354,7 +361,7 @@ impl Vaults {
     ) -> Result<usize, VaultError> {
         let entry = self.entry(vault)?;
         let mut batch = Batch::default();
-        let mut kept = Vec::new();
+        let (mut kept, mut size) = (Vec::new(), 0);
         {
             let mut inner = entry.write();
             for bytes in objects {
@@ -371,10 +378,12 @@ impl Vaults {
                         inner.arriving.wanted.insert(below);
                     }
                 }
+                size += bytes.len() as u64;
                 kept.push(address);
                 rows::put_object(&mut batch, vault, &address, bytes);
             }
         }
+        self.quotas.take(vault, size)?;
         self.store.commit(batch).await?;
         Ok(kept.len())
     }
@@ -463,6 +472,21 @@ fn parse<T: polykey_core::sign::Payload>(
         .iter()
         .map(|bytes| Signed::parse(bytes).map_err(|e| VaultError::Peer(e.to_string())))
         .collect()
+}
+
+/// Bytes of all that an announcement would store.
+fn bytes_of(announce: &Announce) -> u64 {
+    let parts = [
+        &announce.ops,
+        &announce.wraps,
+        &announce.commits,
+        &announce.objects,
+    ];
+    let bytes = parts
+        .into_iter()
+        .flatten()
+        .map(|record| record.len() as u64);
+    bytes.sum()
 }
 
 /// One announcement being taken in: everything is prepared beside the entry, written as one batch, and only then visible.
@@ -696,7 +720,7 @@ impl<'e> Step<'e> {
             return self.not_taken(&id, e);
         }
         inner.count_own(&vaults.me, &id);
-        inner.note_double(&self.entry.id, &id);
+        inner.note_placed(&self.entry.id, &id);
         if broken {
             inner.broken.insert(id);
             rows::put_broken(&mut self.batch, &self.entry.id, &id);

@@ -11,12 +11,14 @@
 //! | `contents` | read, list, write |
 //! | `versions` | which versions there are, and what each did |
 //! | `restore` | what differs between two, and an old one's contents as a new one |
+//! | `fresh` | beats: how old an owner's last word is |
 //! | `members` | grant, revoke, members |
 //! | `envelopes` | new epochs, and who gets their secrets |
 //! | `upkeep` | what an owner's node writes by itself |
 //! | `recovery` | taking a vault back with its maker's words |
 //! | `exchange` | what peers are told and what is taken from them |
 //! | `files` | values streamed in and out |
+//! | `quota` | how much each peer may bring |
 //! | `view` | what the heads show together, kept while they stay |
 //! | `serve` | what workloads get |
 
@@ -25,7 +27,9 @@ mod entry;
 mod envelopes;
 mod exchange;
 mod files;
+mod fresh;
 mod members;
+mod quota;
 mod recovery;
 mod restore;
 mod rows;
@@ -39,6 +43,7 @@ pub use contents::{Edited, Got, Listed, Listing};
 pub use exchange::{Received, Records, SyncHeads, Told};
 pub use files::{Incoming, Opened, ValueReader};
 pub use members::{Granted, MemberInfo, MemberList, Revoked, Terms};
+pub use quota::{PEER_BYTES, Quotas};
 pub use recovery::{Recovered, Until};
 pub use restore::{Difference, Differs};
 pub use serve::{Served, ServedFile};
@@ -128,6 +133,8 @@ pub struct VaultSummary {
     pub state: VaultState,
     /// Pairs of versions with one number by one author.
     pub doubles: Vec<Double>,
+    /// When an owner last gave its word, by a beat or a commit, unix milliseconds; `None` where this node is an owner itself.
+    pub fresh_ms: Option<u64>,
 }
 
 /// Why something of a vault could not be done.
@@ -148,6 +155,9 @@ pub enum VaultError {
     /// The name is another vault's.
     #[error("there is a vault of that name already")]
     NameTaken,
+    /// What a peer introduced has reached its limit here.
+    #[error("the vaults that {} brought have reached their limit of bytes on this node", .0.short())]
+    Quota(NodeId),
     /// More than [`MAX_VAULTS`].
     #[error("a node has at most {MAX_VAULTS} vaults")]
     TooMany,
@@ -227,8 +237,10 @@ pub struct Vaults {
     recovery: Option<NodeId>,
     entries: Arc<RwLock<BTreeMap<VaultId, Arc<Entry>>>>,
     changed: broadcast::Sender<Changed>,
+    beaten: broadcast::Sender<VaultId>,
     standing: Arc<Standing>,
     lacking: envelopes::Lacking,
+    quotas: Quotas,
 }
 
 impl Vaults {
@@ -251,8 +263,11 @@ impl Vaults {
         }
         let changed = broadcast::channel(CHANGES).0;
         let standing = Arc::new(Standing::open(store.clone(), me)?);
+        let quotas = Quotas::open(&store)?;
         Ok(Arc::new(Vaults {
             standing,
+            quotas,
+            beaten: broadcast::channel(CHANGES).0,
             store,
             key,
             me,
@@ -273,6 +288,12 @@ impl Vaults {
     #[must_use]
     pub fn standing(&self) -> &Arc<Standing> {
         &self.standing
+    }
+
+    /// How much each peer has brought, and may bring.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// This process's start on the store, signed.
@@ -380,10 +401,10 @@ impl Vaults {
             .open(&inner.commits, |node| state.members.contains_key(node));
         let stands = if inner.control.needs_upgrade().is_some() {
             VaultState::NeedsUpgrade
-        } else if !doubles.is_empty() {
-            VaultState::Cloned
         } else if inner.heads.iter().any(|h| inner.broken.contains(h)) {
             VaultState::Broken
+        } else if !doubles.is_empty() {
+            VaultState::Cloned
         } else if inner.heads.len() > 1 {
             VaultState::Diverged
         } else if !readable || (shown.is_none() && inner.awaits_contents()) {
@@ -402,6 +423,7 @@ impl Vaults {
             members: u32::try_from(state.members.len()).unwrap_or(u32::MAX),
             state: stands,
             doubles,
+            fresh_ms: inner.fresh_at().filter(|_| role != Some(Role::Owner)),
         }
     }
 

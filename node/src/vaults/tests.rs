@@ -483,4 +483,5 @@ proptest! {
     }
 }
 
+mod past;
 mod side_by_side;

@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use std::panic::Location;
 use std::time::Duration;
 
-const STRANGER: u8 = 66;
+pub const STRANGER: u8 = 66;
 
 /// A connection that said hello as it should, from a peer that `node` knows.
 async fn connect(node: &Node) -> (Connection, Net) {
@@ -24,7 +24,7 @@ async fn connect(node: &Node) -> (Connection, Net) {
     (connection, net)
 }
 
-async fn ask<M: Message>(connection: &Connection, call: Call, message: &M) -> Stream {
+pub async fn ask<M: Message>(connection: &Connection, call: Call, message: &M) -> Stream {
     let frame = wire::frame(message).unwrap();
     let mut stream = connection.call(call as u8, &frame).await.unwrap();
     if call != Call::Sync {
@@ -35,7 +35,7 @@ async fn ask<M: Message>(connection: &Connection, call: Call, message: &M) -> St
 
 /// What comes, if it comes in time.
 #[track_caller]
-fn soon<T>(what: impl Future<Output = T>) -> impl Future<Output = T> {
+pub fn soon<T>(what: impl Future<Output = T>) -> impl Future<Output = T> {
     let (patience, from) = (Duration::from_secs(20), Location::caller());
     async move {
         let done = tokio::time::timeout(patience, what).await;
@@ -52,16 +52,16 @@ async fn answer(mut stream: Stream) -> Vec<Vec<u8>> {
     frames
 }
 
-async fn known_stranger(node: &Node) {
+pub async fn known_stranger(node: &Node) {
     node.peers.add(stranger_id(), None).await.unwrap();
 }
 
-fn stranger_id() -> NodeId {
+pub fn stranger_id() -> NodeId {
     RootKey::from_seed(&seed(STRANGER)).node_id()
 }
 
 /// A node with a higher id than the stranger's: of two subscriptions to one vault that of the lower id stays.
-async fn above_the_stranger() -> Node {
+pub async fn above_the_stranger() -> Node {
     let higher = |n: &u8| RootKey::from_seed(&seed(*n)).node_id() > stranger_id();
     Node::start((1..STRANGER).find(higher).unwrap()).await
 }

@@ -1,11 +1,17 @@
 //! Two and three real nodes in one process: real stores in temporary directories, real QUIC over loopback.
 
 mod balancer;
+mod beats;
 mod bench;
 mod clones;
+mod converge;
 mod hostile;
+mod malformed;
+mod mutate;
 mod node;
 mod owners;
+mod quota;
+mod relay;
 
 use node::{Node, eventually, seed};
 use polykey_core::control::Role;

@@ -120,6 +120,12 @@ impl Node {
         }
     }
 
+    /// Bytes of the large rows on its disk.
+    pub fn disk(&self) -> u64 {
+        let packs = std::fs::read_dir(self.dir.path().join("store/packs")).unwrap();
+        packs.map(|p| p.unwrap().metadata().unwrap().len()).sum()
+    }
+
     pub fn socket(&self) -> SocketAddr {
         self.at
     }
@@ -131,6 +137,12 @@ impl Node {
     /// A person adds the other, with its address.
     pub async fn dials(&self, other: &Node) {
         let address = other.address();
+        self.peers.add(other.id, Some(&address)).await.unwrap();
+    }
+
+    /// A person adds the other, where a line to it begins.
+    pub async fn dials_at(&self, other: &Node, at: SocketAddr) {
+        let address = at.to_string();
         self.peers.add(other.id, Some(&address)).await.unwrap();
     }
 
@@ -198,13 +210,18 @@ impl Node {
         vault: &VaultId,
         values: impl IntoIterator<Item = (&'a str, Vec<u8>)>,
     ) {
-        let put = |(path, value): (&str, Vec<u8>)| Edit::Put {
-            path: path.to_owned(),
-            mode: 0o444,
-            value: Zeroizing::new(value),
-        };
         let edits = values.into_iter().map(put).collect();
         self.vaults.edit(vault, edits, None).await.unwrap();
+    }
+
+    /// Whether it could be written.
+    pub async fn try_set_all<'a>(
+        &self,
+        vault: &VaultId,
+        values: impl IntoIterator<Item = (&'a str, Vec<u8>)>,
+    ) -> bool {
+        let edits = values.into_iter().map(put).collect();
+        self.vaults.edit(vault, edits, None).await.is_ok()
     }
 
     pub fn get(&self, vault: &VaultId, path: &str) -> Option<Vec<u8>> {
@@ -293,6 +310,14 @@ fn access_peer(node: NodeId, vaults: Option<Vec<VaultId>>) -> access::Peer {
         namespaces: vec!["*".to_owned()],
         vaults,
         expires: None,
+    }
+}
+
+fn put((path, value): (&str, Vec<u8>)) -> Edit {
+    Edit::Put {
+        path: path.to_owned(),
+        mode: 0o444,
+        value: Zeroizing::new(value),
     }
 }
 
