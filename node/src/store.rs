@@ -15,7 +15,7 @@ mod settings;
 use journal::{Journal, Row};
 use packs::{Appender, INLINE, MAX_ROW, Packs, Place};
 use polykey_core::row::RowKey;
-use polykey_core::seal;
+use polykey_core::seal::{self, Head};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -37,6 +37,8 @@ const GROUP: usize = 64;
 const COMPACT_FROM: u64 = 64 << 20;
 /// Rows that one step of compaction moves, in bytes: what it holds in memory.
 const COMPACT_STEP: usize = 8 << 20;
+/// Bytes that are read of an object to follow its refs: those of a page have at most 64.
+const FIRST_READ: usize = seal::HEADER + 64 * 32;
 /// First byte of what sled holds of a row: the row follows, or its place in the packs.
 const HERE: u8 = 0;
 const PACKED: u8 = 1;
@@ -321,6 +323,39 @@ impl Store {
             .get(row_key(table, key))
             .map_err(|source| self.database("read", source))?;
         row.map(|row| self.opened(table, key, &row)).transpose()
+    }
+
+    /// The beginning of an object. Unlike what [`Store::get`] gives they are not compared with its address:
+    /// reading all of a value only to follow the pages above it would cost more than everything else.
+    ///
+    /// # Errors
+    /// When the database or the packs fail.
+    pub fn head(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
+        let row = self
+            .db
+            .get(row_key(Table::Object, key))
+            .map_err(|source| self.database("read", source))?;
+        let Some(row) = row else { return Ok(None) };
+        match row.split_first() {
+            Some((&HERE, row)) => Ok(Some(Head::of(row))),
+            Some((&PACKED, place)) => {
+                let place = Place::from_bytes(place).ok_or(StoreError::Damaged(Table::Object))?;
+                let start = |most| {
+                    self.packs
+                        .read_start(place, most)
+                        .map_err(|source| self.io("read its packs", source))?
+                        .ok_or(StoreError::Damaged(Table::Object))
+                };
+                let mut first = start(FIRST_READ)?;
+                let needed = seal::head_length(&first);
+                if needed > first.len() {
+                    first = start(needed)?;
+                }
+                let length = usize::try_from(place.length()).unwrap_or(usize::MAX);
+                Ok(Some(Head { first, length }))
+            }
+            _ => Err(StoreError::Damaged(Table::Object)),
+        }
     }
 
     /// True when the row is there.

@@ -28,7 +28,8 @@ pub const MAX_BLOB: usize = 65_535;
 pub const MAX_LEVEL: u8 = 15;
 
 const MAGIC: [u8; 3] = [b'P', b'K', 1];
-const HEADER: usize = 48;
+/// Bytes before the refs.
+pub const HEADER: usize = 48;
 const POLY1305: usize = 16;
 /// Bodies up to this size cannot be told apart by their length.
 const SMALLEST_PLAIN: usize = 256;
@@ -147,13 +148,55 @@ pub fn address(bytes: &[u8]) -> Address {
     Address::from(*blake3::hash(bytes).as_bytes())
 }
 
+/// The beginning of an object, which says what anyone can read of it.
+pub struct Head {
+    /// At least as many bytes as [`head_length`] says.
+    pub first: Vec<u8>,
+    /// Bytes of the whole object.
+    pub length: usize,
+}
+
+impl Head {
+    /// Of a whole object.
+    #[must_use]
+    pub fn of(object: &[u8]) -> Head {
+        let length = object.len();
+        Head {
+            first: object[..head_length(object).min(length)].to_vec(),
+            length,
+        }
+    }
+
+    /// Reads what anyone can read.
+    ///
+    /// # Errors
+    /// As [`header`].
+    pub fn header(&self) -> Result<Header, SealError> {
+        parse(&self.first, self.length)
+    }
+}
+
+/// How many bytes at the beginning of an object its header takes, from the first [`HEADER`] of them (or fewer: then no more than those).
+#[must_use]
+pub fn head_length(first: &[u8]) -> usize {
+    let n = first
+        .get(6..8)
+        .map_or(0, |n| usize::from(u16::from_be_bytes([n[0], n[1]])));
+    HEADER + 32 * n.min(MAX_REFS)
+}
+
 /// Reads what anyone can read. Needs no key, and allocates only what the bounds allow.
 ///
 /// # Errors
 /// When the bytes are out of bounds or malformed.
 pub fn header(bytes: &[u8]) -> Result<Header, SealError> {
-    if bytes.len() < HEADER + POLY1305 || bytes.len() > MAX_OBJECT {
-        return Err(SealError::Length(bytes.len()));
+    parse(bytes, bytes.len())
+}
+
+/// Reads an object of `length` bytes, of which the first are `bytes`.
+fn parse(bytes: &[u8], length: usize) -> Result<Header, SealError> {
+    if !(HEADER + POLY1305..=MAX_OBJECT).contains(&length) || bytes.len() < HEADER {
+        return Err(SealError::Length(length));
     }
     if bytes[..3] != MAGIC {
         return Err(SealError::Magic);
@@ -170,11 +213,11 @@ pub fn header(bytes: &[u8]) -> Result<Header, SealError> {
         return Err(SealError::Header);
     }
     let epoch = EpochId::try_from(&bytes[8..24]).map_err(|_| SealError::Header)?;
-    let refs = refs(bytes)?;
+    let refs = refs(bytes, length)?;
     if !(refs.is_empty() || kind.points()) {
         return Err(SealError::Refs);
     }
-    let padded = bytes.len() - HEADER - 32 * refs.len() - POLY1305;
+    let padded = length - HEADER - 32 * refs.len() - POLY1305;
     if pad(padded) != padded || (kind == Kind::Blob && padded > MAX_BLOB + 1) {
         return Err(SealError::Padding);
     }
@@ -186,9 +229,10 @@ pub fn header(bytes: &[u8]) -> Result<Header, SealError> {
     })
 }
 
-fn refs(bytes: &[u8]) -> Result<Vec<Address>, SealError> {
+fn refs(bytes: &[u8], length: usize) -> Result<Vec<Address>, SealError> {
     let n = usize::from(u16::from_be_bytes([bytes[6], bytes[7]]));
-    if n > MAX_REFS || bytes.len() < HEADER + 32 * n + POLY1305 {
+    let end = HEADER + 32 * n;
+    if n > MAX_REFS || bytes.len() < end || length < end + POLY1305 {
         return Err(SealError::Refs);
     }
     let refs: Vec<Address> = bytes[HEADER..HEADER + 32 * n]
@@ -302,6 +346,12 @@ pub fn open(
     }
     plain.truncate(end);
     Ok((header, plain))
+}
+
+/// Bytes of the object that a blob of `size` bytes is sealed in.
+#[must_use]
+pub fn blob_length(size: usize) -> usize {
+    HEADER + pad(size + 1) + POLY1305
 }
 
 fn cipher(keys: &ObjectKeys) -> XChaCha20Poly1305 {

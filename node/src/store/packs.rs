@@ -76,6 +76,11 @@ impl Packs {
 
     /// Reads a row; `None` when no such place exists.
     pub fn read(&self, place: Place) -> io::Result<Option<Vec<u8>>> {
+        self.read_start(place, usize::MAX)
+    }
+
+    /// Reads a row, but not more than `most` bytes of it.
+    pub fn read_start(&self, place: Place, most: usize) -> io::Result<Option<Vec<u8>>> {
         let length = place.length as usize;
         if length > MAX_ROW {
             return Ok(None);
@@ -87,7 +92,7 @@ impl Packs {
         if file.metadata()?.len() < place.offset.saturating_add(place.length()) {
             return Ok(None);
         }
-        let mut row = vec![0; length];
+        let mut row = vec![0; length.min(most)];
         file.read_exact_at(&mut row, place.offset)?;
         Ok(Some(row))
     }

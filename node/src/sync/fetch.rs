@@ -2,6 +2,7 @@
 
 use super::{Session, SyncError, next};
 use crate::net::Stream;
+use crate::vaults::Pull;
 use polykey_core::ids::{Address, CommitId, OpId, VaultId};
 use polykey_core::wire::{self, Announce, Call, Message, ObjectsFrame, RecordsFrame};
 use tokio::sync::mpsc;
@@ -9,36 +10,37 @@ use tokio::sync::mpsc;
 /// Frames that wait for the disk while more arrive: enough to keep both busy, 1 MiB each at most.
 const PIPELINE: usize = 8;
 
-/// Fetches and stores what the version that is arriving lacks: the difference to the versions in `have` in one call; if a part of it is here already,
-/// since an earlier call broke off, only the rest. What arrived stays, however the call ends.
+/// Fetches and stores what the versions that are arriving lack: each one's difference to its parents in one call, all of them at once; if a part of the first is here already,
+/// since an earlier call broke off, what is missing by its address. What arrived stays, however the calls end.
 pub(super) async fn objects(
     session: &Session,
     vault: VaultId,
-    have: Vec<CommitId>,
-    want: CommitId,
+    pulls: Vec<Pull>,
 ) -> Result<(), SyncError> {
     match session.syncing.vaults.arriving(&vault) {
-        Some((root, wanted)) if wanted != [root] => get(session, vault, wanted).await,
-        _ => pull(session, vault, have, want).await,
+        Some((wanted, true)) if !wanted.is_empty() => get(session, vault, wanted).await,
+        _ => pull(session, vault, pulls).await,
     }
 }
 
-async fn pull(
-    session: &Session,
-    vault: VaultId,
-    have: Vec<CommitId>,
-    want: CommitId,
-) -> Result<(), SyncError> {
-    let call = wire::Pull {
-        vault,
-        have,
-        want,
-        budget: u64::MAX,
-    };
-    match take(session, vault, Call::Pull, &call).await? {
-        0 => Err(SyncError::EndedEarly),
-        _ => Ok(()),
+async fn pull(session: &Session, vault: VaultId, pulls: Vec<Pull>) -> Result<(), SyncError> {
+    let calls = pulls.into_iter().map(|Pull { want, have }| async move {
+        let call = wire::Pull {
+            vault,
+            have,
+            want,
+            budget: u64::MAX,
+        };
+        take(session, vault, Call::Pull, &call).await
+    });
+    let mut kept = 0;
+    for taken in futures::future::join_all(calls).await {
+        kept += taken?;
     }
+    if kept == 0 {
+        return Err(SyncError::EndedEarly);
+    }
+    Ok(())
 }
 
 /// Objects bring the addresses below them, until nothing is wanted or the peer has no more.
@@ -53,7 +55,7 @@ async fn get(session: &Session, vault: VaultId, mut wanted: Vec<Address>) -> Res
             return Err(SyncError::EndedEarly);
         }
         let arriving = session.syncing.vaults.arriving(&vault);
-        wanted = arriving.map_or(Vec::new(), |(_, wanted)| wanted);
+        wanted = arriving.map_or(Vec::new(), |(wanted, _)| wanted);
     }
     Ok(())
 }

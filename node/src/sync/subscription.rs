@@ -402,8 +402,8 @@ impl Talk<'_> {
                 break;
             };
             let mut received = self.receive(announce.clone(), guest).await?;
-            while let Received::NeedObjects { want, have } = received {
-                fetch::objects(self.session, self.vault, have, want).await?;
+            while let Received::NeedObjects(pulls) = received {
+                fetch::objects(self.session, self.vault, pulls).await?;
                 received = self.receive(Announce::default(), guest).await?;
             }
             if let Received::NeedRecords { ops, commits } = received {

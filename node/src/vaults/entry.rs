@@ -10,6 +10,7 @@ use polykey_core::control::{Control, SignedOp};
 use polykey_core::doubles::Doubles;
 use polykey_core::epoch::{ShapeKey, WrapRecord};
 use polykey_core::ids::{Address, CommitId, NodeId, VaultId};
+use polykey_core::seal::Head;
 use polykey_core::sign::Signed;
 use polykey_core::tree::Objects;
 use polykey_core::view::{self, View};
@@ -256,6 +257,21 @@ impl Objects for VaultObjects<'_> {
             return Ok(Some(bytes.clone()));
         }
         Ok(stored_object(self.store, self.vault, address)?)
+    }
+
+    fn head(
+        &self,
+        address: &Address,
+    ) -> Result<Option<Head>, Box<dyn std::error::Error + Send + Sync>> {
+        if let Some(bytes) = self.new.and_then(|n| n.get(address)) {
+            return Ok(Some(Head::of(bytes)));
+        }
+        Ok(self.store.head(&pair(self.vault, address.as_bytes()))?)
+    }
+
+    /// The store compares what it reads; what is new was addressed when it came.
+    fn proven(&self) -> bool {
+        true
     }
 }
 

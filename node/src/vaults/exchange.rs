@@ -16,7 +16,7 @@ use polykey_core::sign::Signed;
 use polykey_core::tree::{self, TreeError};
 use polykey_core::view;
 use polykey_core::wire::{Announce, MAX_INLINE, MAX_OBJECTS, MAX_RECORDS};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
@@ -24,6 +24,8 @@ use tokio::sync::OwnedMutexGuard;
 const MAX_SIGNED: usize = 512 << 10;
 /// Commits that may wait for their objects; the peer tells the others again.
 const MAX_WAITING: usize = 1_024;
+/// Versions that are pulled at the same time: as many as a peer answers. More of them would not make a long history come faster.
+const MAX_AHEAD: usize = 8;
 /// Commits of the future that wait for their time: one author's most heads, from eight authors.
 const MAX_EARLY: usize = 64;
 /// Wraps that are kept of one vault: one each for the most members, from a few owners.
@@ -73,6 +75,15 @@ impl Told {
     }
 }
 
+/// A version whose objects are to be pulled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pull {
+    /// The commit.
+    pub want: CommitId,
+    /// Its parents, which are here whole or pulled before it.
+    pub have: Vec<CommitId>,
+}
+
 /// What came of an announcement.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received {
@@ -81,13 +92,8 @@ pub enum Received {
         /// Something was new.
         changed: bool,
     },
-    /// A commit waits for its objects: pull `want` beyond `have`, store what comes, then ask again with an empty announcement.
-    NeedObjects {
-        /// The commit.
-        want: CommitId,
-        /// Commits that are here whole.
-        have: Vec<CommitId>,
-    },
+    /// Commits wait for their objects, parents before children: pull each, several at once if it pleases, store what comes, then ask again with an empty announcement.
+    NeedObjects(Vec<Pull>),
     /// Parents are missing: ask for them by id.
     NeedRecords {
         /// Operations.
@@ -116,13 +122,15 @@ impl Vaults {
         self.entry(vault).ok().and_then(role).is_some()
     }
 
-    /// The tree that is on its way, and those of its objects that are asked for next; `None` when no commit waits for objects.
+    /// Objects of trees that are on their way and are asked for next; none when no commit waits for objects. `begun` when some object of the first tree is here already.
     #[must_use]
-    pub fn arriving(&self, vault: &VaultId) -> Option<(Address, Vec<Address>)> {
+    pub fn arriving(&self, vault: &VaultId) -> Option<(Vec<Address>, bool)> {
         let entry = self.entry(vault).ok()?;
         let inner = entry.read();
         let root = inner.arriving.commits.front()?.payload().root;
-        Some((root, inner.arriving.wanted.iter().copied().collect()))
+        let wanted: Vec<Address> = inner.arriving.wanted.iter().copied().collect();
+        let begun = !inner.arriving.wanted.contains(&root);
+        Some((wanted, begun))
     }
 
     /// What this node holds of a vault; `None` when it has no such vault.
@@ -137,7 +145,7 @@ impl Vaults {
     }
 
     /// The next announcement for a peer, empty when it has everything; `told` is what it has, and is brought up to date. Objects are in it when they fit into `inline` bytes;
-    /// a single commit whose objects do not comes without any.
+    /// commits whose objects do not come without any.
     ///
     /// # Errors
     /// When the store fails.
@@ -180,7 +188,8 @@ impl Vaults {
                 .commits
                 .beyond(&known)
                 .into_iter()
-                .filter(|id| durable.as_ref().is_none_or(|d| d.contains(id)));
+                .filter(|id| durable.as_ref().is_none_or(|d| d.contains(id)))
+                .take(MAX_RECORDS + 1);
             let with_roots: Vec<_> = beyond
                 .filter_map(|id| {
                     let header = inner.commits.get(&id)?;
@@ -198,6 +207,7 @@ impl Vaults {
         let objects = self.objects(&entry);
         let mut space = inline.min(MAX_INLINE);
         let mut sent: HashSet<Address> = HashSet::new();
+        let mut large = false;
         for (id, root, before) in commits {
             let bytes = self.commit_bytes(vault, &id)?;
             let new: Vec<Address> = tree::difference(&objects, &before, &root)?
@@ -207,19 +217,15 @@ impl Vaults {
             let new = self.fitting(vault, &new, space, out.objects.len())?;
             let full = out.commits.len() >= MAX_RECORDS || bytes.len() > room;
             match new {
-                Some(new) if !full => {
+                Some(new) if !full && !large => {
                     space -= new.iter().map(|(_, o)| o.len()).sum::<usize>();
                     for (address, object) in new {
                         sent.insert(address);
                         out.objects.push(object.into());
                     }
                 }
-                // Alone and too large: the peer pulls its objects.
-                None if out.commits.is_empty() && !full => {
-                    told.commits.insert(id);
-                    out.commits.push(bytes.into());
-                    return Ok(out);
-                }
+                // Too large: the peer pulls its objects, and those of the ones behind it that are too large as well.
+                None if !full && (large || out.commits.is_empty()) => large = true,
                 _ => return Ok(out),
             }
             room -= bytes.len();
@@ -360,32 +366,36 @@ impl Vaults {
         objects: Vec<Vec<u8>>,
     ) -> Result<usize, VaultError> {
         let entry = self.entry(vault)?;
+        // Hashed and looked up before the vault is locked: several pulls arrive at a time.
+        let mut arrived = Vec::with_capacity(objects.len());
+        for bytes in objects {
+            let header = seal::header(&bytes).map_err(|e| VaultError::Peer(e.to_string()))?;
+            let address = seal::address(&bytes);
+            let mut below = Vec::new();
+            for part in header.refs {
+                let key = rows::pair(vault, part.as_bytes());
+                if !self.store.has(Table::Object, &key)? {
+                    below.push(part);
+                }
+            }
+            arrived.push((address, below, bytes));
+        }
         let mut batch = Batch::default();
-        let (mut kept, mut size) = (Vec::new(), 0);
+        let (mut kept, mut size) = (0, 0);
         {
-            let mut inner = entry.write();
-            for bytes in objects {
-                let header = seal::header(&bytes).map_err(|e| VaultError::Peer(e.to_string()))?;
-                let address = seal::address(&bytes);
-                if !inner.arriving.wanted.remove(&address) {
-                    continue;
+            let wanted = &mut entry.write().arriving.wanted;
+            for (address, below, bytes) in arrived {
+                if wanted.remove(&address) {
+                    wanted.extend(below);
+                    size += bytes.len() as u64;
+                    kept += 1;
+                    rows::put_object(&mut batch, vault, &address, bytes);
                 }
-                for below in header.refs {
-                    if !self
-                        .store
-                        .has(Table::Object, &rows::pair(vault, below.as_bytes()))?
-                    {
-                        inner.arriving.wanted.insert(below);
-                    }
-                }
-                size += bytes.len() as u64;
-                kept.push(address);
-                rows::put_object(&mut batch, vault, &address, bytes);
             }
         }
         self.quotas.take(vault, size)?;
         self.store.commit(batch).await?;
-        Ok(kept.len())
+        Ok(kept)
     }
 
     /// Addresses of the objects that `want` has beyond those of `have`, parents first; a commit in `have` that is not here counts as empty.
@@ -499,7 +509,7 @@ struct Step<'e> {
     wraps: Vec<Signed<WrapRecord>>,
     objects: HashMap<Address, Vec<u8>>,
     placed: Vec<CommitId>,
-    waits: Option<(CommitId, Vec<CommitId>)>,
+    waits: Vec<Pull>,
     missing: Missing,
 }
 
@@ -540,7 +550,7 @@ impl<'e> Step<'e> {
             wraps: Vec::new(),
             objects: HashMap::new(),
             placed: Vec::new(),
-            waits: None,
+            waits: Vec::new(),
             missing: Missing::default(),
         }
     }
@@ -646,9 +656,8 @@ impl<'e> Step<'e> {
                     }
                 }
                 Ok(Fate::Waits(absent)) => {
-                    self.waits = Some((commit.id().into(), commit.payload().parents.clone()));
                     queue.push_front(commit);
-                    self.entry.write().arriving.wanted = absent.into_iter().collect();
+                    self.look_ahead(&queue, absent, vaults)?;
                     break;
                 }
                 Err(e) => {
@@ -661,6 +670,37 @@ impl<'e> Step<'e> {
         let placed = |id: &CommitId| self.entry.read().commits.contains(id);
         self.missing.commits.retain(|id| !placed(id));
         result
+    }
+
+    /// Notes which versions are to be pulled: the first of the queue, of which `absent` is not here, and those behind it that build on versions which are here or are pulled
+    /// too. Of the others only the root is known, if it is not here.
+    fn look_ahead(
+        &mut self,
+        queue: &VecDeque<SignedCommit>,
+        absent: BTreeSet<Address>,
+        vaults: &Vaults,
+    ) -> Result<(), VaultError> {
+        let mut wanted: HashSet<Address> = absent.into_iter().collect();
+        let mut coming: HashSet<CommitId> = HashSet::new();
+        for (at, commit) in queue.iter().take(MAX_AHEAD).enumerate() {
+            let header = commit.payload();
+            let placed = |p: &CommitId| self.entry.read().commits.contains(p) || coming.contains(p);
+            if !header.parents.iter().all(placed) || vouch(commit, &self.control, |_| true).is_err()
+            {
+                break;
+            }
+            let key = rows::pair(&self.entry.id, header.root.as_bytes());
+            if at > 0 && !vaults.store.has(Table::Object, &key)? {
+                wanted.insert(header.root);
+            }
+            coming.insert(commit.id().into());
+            self.waits.push(Pull {
+                want: commit.id().into(),
+                have: header.parents.clone(),
+            });
+        }
+        self.entry.write().arriving.wanted = wanted;
+        Ok(())
     }
 
     fn take_commit(&mut self, commit: &SignedCommit, vaults: &Vaults) -> Result<Fate, VaultError> {
@@ -830,9 +870,10 @@ impl<'e> Step<'e> {
         self.wraps.extend(made);
         let changed =
             self.new_ops || !self.wraps.is_empty() || !self.placed.is_empty() || secrets.is_some();
-        let received = match self.waits {
-            Some((want, have)) => Received::NeedObjects { want, have },
-            None => Received::Done { changed },
+        let received = if self.waits.is_empty() {
+            Received::Done { changed }
+        } else {
+            Received::NeedObjects(self.waits)
         };
         if !changed {
             vaults.store.commit(self.batch).await?;

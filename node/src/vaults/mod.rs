@@ -40,7 +40,7 @@ mod versions;
 mod view;
 
 pub use contents::{Edited, Got, Listed, Listing};
-pub use exchange::{Received, Records, SyncHeads, Told};
+pub use exchange::{Pull, Received, Records, SyncHeads, Told};
 pub use files::{Incoming, Opened, ValueReader};
 pub use members::{Granted, MemberInfo, MemberList, Revoked, Terms};
 pub use quota::{PEER_BYTES, Quotas};

@@ -7,7 +7,7 @@ use polykey_core::path;
 use polykey_core::seal::{self, ObjectKeys};
 use polykey_core::tree::{self, Tree, Variant};
 use polykey_core::view::{self, View};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A version as it is served.
@@ -239,10 +239,15 @@ impl Vaults {
         let objects = self.objects(&entry);
         let contents = view.open(&objects, &*secrets, *vault);
         let mut out = Vec::new();
-        for (path, variants) in contents.range("")? {
-            let covered = rules.is_empty() || rules.iter().any(|rule| path::covers(rule, &path));
-            let shown = view::newest(&entry.read().commits, &variants);
-            if let Some(variant) = shown.filter(|_| covered) {
+        let mut found = BTreeMap::new();
+        // Only the part of the tree that a rule names is read: a pod with one file of a large vault costs its pages.
+        let all = [String::new()];
+        for rule in if rules.is_empty() { &all } else { rules } {
+            let covered = contents.range(rule)?.into_iter();
+            found.extend(covered.filter(|(path, _)| rule.is_empty() || path::covers(rule, path)));
+        }
+        for (path, variants) in found {
+            if let Some(variant) = view::newest(&entry.read().commits, &variants) {
                 out.push(ServedFile {
                     path,
                     variant: variant.duplicate(),

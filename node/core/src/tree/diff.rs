@@ -1,9 +1,9 @@
 //! What differs between two trees: by paths, for who holds the keys, and by refs alone, for who does not. Both go level by level and never look below what is equal.
 
 use super::page::{Expected, Value, Variant};
-use super::{Keyring, Objects, Page, Tree, TreeError, fetch};
+use super::{Keyring, Objects, Page, Tree, TreeError};
 use crate::ids::Address;
-use crate::seal::{self, Kind};
+use crate::seal::{Header, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A path whose values differ.
@@ -176,18 +176,13 @@ fn walk(
     }
     for root in have {
         // A root that is not here has nothing to subtract.
-        if let Some(bytes) = load(objects, root)? {
-            held.entry(height(root, &bytes)?).or_default().insert(*root);
+        if let Some(header) = load(objects, root)? {
+            held.entry(height(&header)?).or_default().insert(*root);
         }
     }
     match load(objects, want)? {
         None => missing.push(*want),
-        Some(bytes) => drop(
-            wanted
-                .entry(height(want, &bytes)?)
-                .or_default()
-                .insert(*want),
-        ),
+        Some(header) => drop(wanted.entry(height(&header)?).or_default().insert(*want)),
     }
     while let Some(level) = wanted.keys().next_back().copied() {
         while let Some(higher) = held.keys().next_back().copied().filter(|h| *h > level) {
@@ -199,11 +194,11 @@ fn walk(
         for address in want_here.difference(&have_here) {
             match load(objects, address)? {
                 None => missing.push(*address),
-                Some(bytes) => {
+                Some(header) => {
                     wanted
                         .entry(level.saturating_sub(1))
                         .or_default()
-                        .extend(refs(address, &bytes, level)?);
+                        .extend(refs(header, level)?);
                     found.push(*address);
                 }
             }
@@ -222,27 +217,27 @@ fn descend<'a>(
     held: &mut Levels,
 ) -> Result<(), TreeError> {
     for address in from {
-        if let Some(bytes) = load(objects, address)? {
+        if let Some(header) = load(objects, address)? {
             held.entry(level.saturating_sub(1))
                 .or_default()
-                .extend(refs(address, &bytes, level)?);
+                .extend(refs(header, level)?);
         }
     }
     held.retain(|_, addresses| !addresses.is_empty());
     Ok(())
 }
 
-fn load(objects: &impl Objects, address: &Address) -> Result<Option<Vec<u8>>, TreeError> {
-    match fetch(objects, address) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(TreeError::Missing(_)) => Ok(None),
-        Err(e) => Err(e),
-    }
+fn load(objects: &impl Objects, address: &Address) -> Result<Option<Header>, TreeError> {
+    let head = objects
+        .head(address)
+        .map_err(|e| TreeError::Store(*address, e))?;
+    head.map(|h| h.header())
+        .transpose()
+        .map_err(|e| TreeError::Seal(*address, e))
 }
 
 /// The refs of an object that its parent puts at this height.
-fn refs(address: &Address, bytes: &[u8], level: u8) -> Result<Vec<Address>, TreeError> {
-    let header = seal::header(bytes).map_err(|e| TreeError::Seal(*address, e))?;
+fn refs(header: Header, level: u8) -> Result<Vec<Address>, TreeError> {
     let fits = match header.kind {
         Kind::Page => header.level + LEAF == level,
         Kind::List => level == VALUE,
@@ -258,8 +253,7 @@ fn refs(address: &Address, bytes: &[u8], level: u8) -> Result<Vec<Address>, Tree
     }
 }
 
-fn height(address: &Address, bytes: &[u8]) -> Result<u8, TreeError> {
-    let header = seal::header(bytes).map_err(|e| TreeError::Seal(*address, e))?;
+fn height(header: &Header) -> Result<u8, TreeError> {
     if header.kind == Kind::Page {
         Ok(header.level + LEAF)
     } else {

@@ -261,10 +261,12 @@ impl World {
                     .unwrap()
                 {
                     Received::Done { .. } => break,
-                    Received::NeedObjects { want, have } => {
-                        for address in from.pull(&self.vault, &have, &want).unwrap() {
-                            let object = from.object(&self.vault, &address).unwrap().unwrap();
-                            to.store_objects(&self.vault, vec![object]).await.unwrap();
+                    Received::NeedObjects(pulls) => {
+                        for pull in pulls {
+                            for address in from.pull(&self.vault, &pull.have, &pull.want).unwrap() {
+                                let object = from.object(&self.vault, &address).unwrap().unwrap();
+                                to.store_objects(&self.vault, vec![object]).await.unwrap();
+                            }
                         }
                         announce = Announce::default();
                     }
