@@ -104,6 +104,14 @@ impl Line {
             .project(&self.issuer.token(NAMESPACE, ACCOUNT, "web-0")?)
     }
 
+    /// A token of the pod `name`, which the rule admits.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn token(&self, name: &str) -> Result<String> {
+        self.issuer.token(NAMESPACE, ACCOUNT, name)
+    }
+
     /// Socket of the laptop's agent.
     #[must_use]
     pub fn laptop_socket(&self) -> PathBuf {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use hyper::Method;
 use polykey_client::access::{AccessReply, AccessSet};
-use polykey_client::api::{Edit, EditReply, Edits, Put, Secret, Status};
+use polykey_client::api::{Edit, EditReply, Edits, Put, Secret, Status, Vault, VaultName};
 use polykey_client::http::{self, Connection};
 use polykey_client::unix;
 use polykey_core::enc;
@@ -24,6 +24,17 @@ impl Socket {
     /// When nobody listens there.
     pub async fn open(path: &Path) -> Result<Socket> {
         Ok(Socket(unix::connect(path).await?))
+    }
+
+    /// Makes a vault.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub async fn create(&mut self, name: &str) -> Result<Vault> {
+        let name = VaultName {
+            name: name.to_owned(),
+        };
+        Ok(self.0.call(Method::POST, "/v1/vaults", &name).await?)
     }
 
     /// Writes some secrets as one commit.
@@ -49,6 +60,18 @@ impl Socket {
                 .await?,
         )
         .await?)
+    }
+
+    /// Writes a value of any size as one commit.
+    ///
+    /// # Errors
+    /// When it is not acknowledged.
+    pub async fn write(&mut self, vault: &str, path: &str, value: Vec<u8>) -> Result<EditReply> {
+        let at = format!("/v1/vaults/{vault}/secret?path={path}&mode={MODE}");
+        let answer = self
+            .0
+            .send(Method::PUT, &at, "application/octet-stream", value);
+        Ok(http::json(answer.await?).await?)
     }
 
     /// Reads a secret, of a version or of the newest.

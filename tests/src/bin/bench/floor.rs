@@ -281,7 +281,8 @@ impl Store {
         })
     }
 
-    fn put(&self, turn: u64, value: &[u8]) -> Result<()> {
+    /// Puts a value durably.
+    pub fn put(&self, turn: u64, value: &[u8]) -> Result<()> {
         self.db.insert(turn.to_be_bytes(), value)?;
         self.db.flush()?;
         Ok(self.file.sync_data()?)
