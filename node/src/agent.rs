@@ -17,7 +17,7 @@ use crate::net::{Net, NetError};
 use crate::peers::{Peers, PeersError, Start};
 use crate::record::Record;
 use crate::store::{Store, StoreError};
-use crate::vaults::{VaultError, Vaults};
+use crate::vaults::{SPARED, VaultError, Vaults};
 use crate::watch::{Nodes, Watches};
 use crate::workload::{self, IssuerError, Workloads};
 use polykey_core::ids::NodeId;
@@ -235,6 +235,7 @@ impl Agent {
             clients: Mutex::default(),
         });
         let released = store.released();
+        let services_access = access.clone();
         health.started(store, serves_workloads.then_some(access), Some(peers));
         let doors = Doors {
             socket,
@@ -248,7 +249,7 @@ impl Agent {
             audit,
             stop_asked,
             probes,
-            expiry: tokio::spawn(end_expired(vaults)),
+            expiry: tokio::spawn(tend(vaults, services_access)),
             released,
         })
     }
@@ -436,8 +437,21 @@ fn writing_to(
     }
 }
 
+/// What vaults need from time to time.
+async fn tend(vaults: Arc<Vaults>, access: Arc<Access>) {
+    tokio::join!(end_expired(&vaults), collect(&vaults, &access));
+}
+
+/// What no version needs goes, some time after it came to be so.
+async fn collect(vaults: &Vaults, access: &Access) {
+    loop {
+        tokio::time::sleep(SPARED).await;
+        vaults.collect_all(&access.pins().collect()).await;
+    }
+}
+
 /// Owners write the removal of a grant that has ended by the clock, so that all members come to one state.
-async fn end_expired(vaults: Arc<Vaults>) {
+async fn end_expired(vaults: &Vaults) {
     let mut tick = tokio::time::interval(EXPIRY);
     // Not all readers at one moment.
     let jitter = random::<1>().map_or(0, |[byte]| u64::from(byte) * 60);

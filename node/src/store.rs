@@ -10,6 +10,7 @@
 
 mod journal;
 mod packs;
+mod reclaim;
 mod settings;
 
 use journal::{Journal, Row};
@@ -79,6 +80,8 @@ pub enum Table {
     Broken = 15,
     /// Per vault that a peer introduced: which peer.
     Guest = 16,
+    /// Commits whose trees are not here: on their way, or let go of. Ids alone.
+    Lean = 17,
 }
 
 /// Why the store could not be used.
@@ -209,6 +212,8 @@ pub struct Store {
 
 struct Job {
     rows: Vec<Row>,
+    /// Keys of rows to move out of this pack.
+    moves: Option<(u32, Vec<Vec<u8>>)>,
     done: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -239,7 +244,7 @@ impl Store {
         let mut store = Store {
             path: path.clone(),
             db: db.clone(),
-            packs,
+            packs: packs.clone(),
             rows,
             queue: Some(queue),
             writer: None,
@@ -254,7 +259,7 @@ impl Store {
         store.compact(&mut disk)?;
         let spawned = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || write_jobs(jobs, &db, &mut disk, &stopped));
+            .spawn(move || write_jobs(jobs, &db, &packs, &mut disk, &stopped));
         store.writer = Some(spawned.map_err(io("start its writer"))?);
         Ok(Arc::new(store))
     }
@@ -318,11 +323,63 @@ impl Store {
     /// # Errors
     /// `Damaged` when it is not what was written there.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        let row = self
+        let read = || {
+            let row = self
+                .db
+                .get(row_key(table, key))
+                .map_err(|source| self.database("read", source))?;
+            row.map(|row| self.opened(table, key, &row)).transpose()
+        };
+        // A row that was just moved to another pack is found at its new place.
+        read().or_else(|_| read())
+    }
+
+    /// Keys of a table behind `after` that start with `prefix`, in order, at most `most`, with the bytes that each row takes.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn keys(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        most: usize,
+    ) -> Result<Vec<(Vec<u8>, u64)>, StoreError> {
+        let mut from = row_key(table, after.unwrap_or(prefix));
+        if after.is_some() {
+            from.push(0);
+        }
+        let rows = self.db.range(from..).take(most).map(|row| {
+            let (key, stored) = row.map_err(|source| self.database("read", source))?;
+            let bytes = reclaim::place_of(&stored).map_or(stored.len() as u64, Place::length);
+            Ok((key.to_vec(), bytes))
+        });
+        let wanted = row_key(table, prefix);
+        let mut out = Vec::new();
+        for row in rows {
+            let (key, bytes) = row?;
+            if !key.starts_with(&wanted) {
+                break;
+            }
+            out.push((key[1..].to_vec(), bytes));
+        }
+        Ok(out)
+    }
+
+    /// Bytes on the disk: the database and the packs.
+    ///
+    /// # Errors
+    /// When they cannot be measured.
+    pub fn size(&self) -> Result<u64, StoreError> {
+        let database = self
             .db
-            .get(row_key(table, key))
-            .map_err(|source| self.database("read", source))?;
-        row.map(|row| self.opened(table, key, &row)).transpose()
+            .size_on_disk()
+            .map_err(|source| self.database("measure", source))?;
+        let packs = self
+            .packs
+            .sizes()
+            .map_err(|source| self.io("list its packs", source))?;
+        Ok(database + packs.iter().map(|(_, size)| size).sum::<u64>())
     }
 
     /// The beginning of an object. Unlike what [`Store::get`] gives they are not compared with its address:
@@ -394,8 +451,11 @@ impl Store {
         self.db.scan_prefix(row_key(table, prefix)).map(move |row| {
             let (key, value) = row.map_err(|source| self.database("read", source))?;
             let key = key[1..].to_vec();
-            let value = self.opened(table, &key, &value)?;
-            Ok((key, value))
+            match self.opened(table, &key, &value) {
+                Ok(value) => Ok((key, value)),
+                // It was just moved to another pack, or it is damaged there too.
+                Err(e) => self.get(table, &key)?.map(|value| (key, value)).ok_or(e),
+            }
         })
     }
 
@@ -411,7 +471,11 @@ impl Store {
         let (done, answer) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(StoreError::Stopped)?;
         queue
-            .send(Job { rows, done })
+            .send(Job {
+                rows,
+                moves: None,
+                done,
+            })
             .await
             .map_err(|_| StoreError::Stopped)?;
         answer.await.map_err(|_| StoreError::Stopped)?
@@ -831,20 +895,59 @@ impl Disk {
     }
 }
 
+/// Moves rows that still stand in `pack` to the end of the packs. One that cannot be read stays, and so does its pack.
+fn move_rows(
+    db: &sled::Db,
+    packs: &Packs,
+    disk: &mut Disk,
+    pack: u32,
+    keys: Vec<Vec<u8>>,
+) -> Result<(), StoreError> {
+    let begun = disk.packs.leave(pack);
+    begun.map_err(|e| disk.io("begin a pack", e))?;
+    let mut rows = Vec::new();
+    for key in keys {
+        let stored = db
+            .get(&key)
+            .map_err(|source| disk.database("read", source))?;
+        let place = stored.and_then(|stored| reclaim::place_of(&stored));
+        if let Some(place) = place.filter(|p| p.file() == pack)
+            && let Ok(Some(row)) = packs.read(place)
+        {
+            rows.push((key, Some(row)));
+        }
+    }
+    disk.write(db, [rows])
+}
+
 /// The writer: takes what has queued up, writes and syncs it once, answers all.
-fn write_jobs(mut jobs: mpsc::Receiver<Job>, db: &sled::Db, disk: &mut Disk, stopped: &AtomicBool) {
+fn write_jobs(
+    mut jobs: mpsc::Receiver<Job>,
+    db: &sled::Db,
+    packs: &Packs,
+    disk: &mut Disk,
+    stopped: &AtomicBool,
+) {
     while let Some(first) = jobs.blocking_recv() {
         let mut group = vec![first];
         while group.len() < GROUP {
             let Ok(next) = jobs.try_recv() else { break };
             group.push(next);
         }
-        let (rows, answers): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|job| (job.rows, job.done)).unzip();
+        let (mut rows, mut answers, mut moves) = (Vec::new(), Vec::new(), Vec::new());
+        for job in group {
+            rows.push(job.rows);
+            answers.push(job.done);
+            moves.extend(job.moves);
+        }
         let result = if stopped.load(Ordering::Acquire) {
             Err(StoreError::Stopped)
         } else {
-            disk.write(db, rows)
+            let written = disk.write(db, rows);
+            let mut moves = moves.into_iter();
+            written.and_then(|()| {
+                moves.try_for_each(|(pack, keys)| move_rows(db, packs, disk, pack, keys))
+            })
         };
         if let Err(e) = &result {
             stopped.store(true, Ordering::Release);

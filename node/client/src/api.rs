@@ -42,6 +42,12 @@ pub struct Status {
     pub access_age_seconds: Option<u64>,
     /// Open watches of workloads.
     pub consumers: u32,
+    /// Bytes of the store.
+    #[serde(default)]
+    pub store_bytes: u64,
+    /// When what no version needs was last collected, unix milliseconds; absent until the first time since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collected_ms: Option<u64>,
     /// Whether it is the only one of its identity, and knows its own past.
     #[serde(default, skip_serializing_if = "Standing::is_quiet")]
     pub standing: Standing,
@@ -385,6 +391,34 @@ pub struct Diff {
     pub to: CommitId,
     /// By path.
     pub changes: Vec<Differs>,
+}
+
+/// `POST /v1/vaults/{vault}/prune`: lets everyone drop the contents of all versions that one builds on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PruneRequest {
+    /// Which version is kept; without this and `before_ms` the newest.
+    #[serde(default)]
+    pub keep: Option<String>,
+    /// Keep the newest that is older than this, unix milliseconds.
+    #[serde(default)]
+    pub before_ms: Option<u64>,
+    /// Only say what would be let go of.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Answer to [`PruneRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PruneReply {
+    /// The version that is kept.
+    pub keep: CommitId,
+    /// Versions whose contents are let go of, by this and earlier prunes.
+    pub versions: u64,
+    /// It was so before.
+    pub unchanged: bool,
+    /// Bytes that came free on this node at once; what is younger than an hour goes later.
+    pub freed: u64,
 }
 
 /// `POST /v1/vaults/{vault}/restore`: what is at and below a path becomes what it was.

@@ -68,7 +68,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Identity, Agent, Status, SoftwareVersion, SecretValue, Change, Grant, Revocation, Diff,
+    Identity, Agent, Status, SoftwareVersion, SecretValue, Change, Grant, Revocation, Diff, Pruning,
     Conflict in "ConflictList",
     Vault in "VaultList", Member in "MemberList", Secret in "SecretList", Version in "VersionList", Peer in "PeerList",
 }
@@ -308,6 +308,22 @@ pub struct Differs {
     pub new_size: Option<u64>,
     /// Several values stand side by side now.
     pub conflict: bool,
+}
+
+/// `polykey vault prune`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pruning {
+    /// The vault, as it was named.
+    pub vault: String,
+    /// The version that is kept: what it builds on is let go of.
+    pub keep: CommitId,
+    /// Versions whose contents are let go of, by this and earlier prunes.
+    pub versions: u64,
+    /// It was so before.
+    pub unchanged: bool,
+    /// Bytes that came free on this device at once; the rest goes later.
+    pub freed: u64,
 }
 
 /// One peer.

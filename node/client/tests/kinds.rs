@@ -5,8 +5,8 @@ use polykey_client::api::{self, Caveat, PathChange};
 use polykey_client::error::{ApiError, Code};
 use polykey_client::kinds::{
     Agent, Change, Conflict, Diff, Document, Failure, Grant, Identity, Item, Kind, List, Member,
-    Peer, Problem, Revocation, Secret, SecretValue, SoftwareVersion, Status, Vault, Version,
-    from_seconds,
+    Peer, Problem, Pruning, Revocation, Secret, SecretValue, SoftwareVersion, Status, Vault,
+    Version, from_seconds,
 };
 use polykey_core::ids::{CommitId, NodeId, OpId, VaultId};
 
@@ -294,4 +294,15 @@ fn a_diff_is_a_document() {
             ],
         }
     )));
+}
+
+#[test]
+fn a_pruning_is_a_document() {
+    assert_json_snapshot!(document(&Pruning {
+        vault: "app".to_owned(),
+        keep: version(),
+        versions: 40,
+        unchanged: false,
+        freed: 1 << 20,
+    }));
 }

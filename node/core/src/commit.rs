@@ -519,40 +519,70 @@ impl Commits {
         seen
     }
 
-    /// The unsigned commit of `root` on top of all heads. `nonce` is random, `now_ms` the own clock, in Unix milliseconds; `note` a sealed note or empty.
+    /// What stands where some of these are gone: each of those gives way to what it builds on. Without those that another of them builds on; ascending.
+    #[must_use]
+    pub fn standing(&self, heads: &[CommitId], gone: impl Fn(&CommitId) -> bool) -> Vec<CommitId> {
+        let mut found = BTreeSet::new();
+        let mut open = heads.to_vec();
+        let mut seen: HashSet<CommitId> = heads.iter().copied().collect();
+        while let Some(id) = open.pop() {
+            match self.get(&id) {
+                Some(header) if gone(&id) => {
+                    open.extend(header.parents.iter().filter(|p| seen.insert(**p)));
+                }
+                _ => drop(found.insert(id)),
+            }
+        }
+        let covered = |id: &CommitId| {
+            found
+                .iter()
+                .any(|other| other != id && self.descends(other, id))
+        };
+        found.iter().copied().filter(|id| !covered(id)).collect()
+    }
+
+    /// The unsigned commit of `root` on top of `parents`, at most [`MAX_PARENTS`], ascending. `nonce` is random, `now_ms` the own clock, in Unix milliseconds.
     #[must_use]
     pub fn next(
         &self,
+        parents: &[CommitId],
         author: NodeId,
         control: &Control,
         root: Address,
         nonce: [u8; 16],
         now_ms: u64,
-        note: Vec<u8>,
     ) -> Commit {
-        let parents = self.heads();
-        let latest = parents.iter().map(|id| self.headers[id].time_ms).max();
+        let latest = parents
+            .iter()
+            .filter_map(|id| self.get(id).map(|h| h.time_ms))
+            .max();
         Commit {
             version: 1,
             vault: control.vault(),
             author,
-            seq: self.next_seq(&author, &parents),
+            seq: self.next_seq(&author, parents),
             nonce: nonce.into(),
-            parents,
+            parents: parents.to_vec(),
             control: control.tips(),
             root,
             time_ms: latest.map_or(now_ms, |t| now_ms.max(t + 1)),
-            note: note.into(),
+            note: Vec::new().into(),
         }
     }
 
     /// The tag of what [`Commits::next`] would make: it is needed to write the tree that the commit names.
     #[must_use]
-    pub fn next_tag(&self, author: NodeId, control: &Control, nonce: [u8; 16]) -> Tag {
+    pub fn next_tag(
+        &self,
+        parents: &[CommitId],
+        author: NodeId,
+        control: &Control,
+        nonce: [u8; 16],
+    ) -> Tag {
         ids::tag(
             &control.vault(),
             &author,
-            self.next_seq(&author, &self.heads()),
+            self.next_seq(&author, parents),
             &nonce,
         )
     }

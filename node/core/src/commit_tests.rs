@@ -44,7 +44,7 @@ fn root(n: u8) -> Address {
 
 /// Node `by` commits on what it has.
 fn write(commits: &mut Commits, control: &Control, by: u8, n: u8) -> SignedCommit {
-    let commit = commits.next(node(by), control, root(n), [n; 16], NOW, vec![]);
+    let commit = commits.next(&commits.heads(), node(by), control, root(n), [n; 16], NOW);
     let signed = Signed::sign(commit, &key(by));
     assert_eq!(
         commits.accept(&signed, control, NOW).unwrap(),
@@ -76,7 +76,7 @@ fn remove(control: &mut Control, target: u8, cut: Vec<CommitId>) -> SignedOp {
 fn versions_follow_each_other() {
     let (control, _) = vault();
     let mut commits = Commits::new();
-    let tag = commits.next_tag(node(1), &control, [1; 16]);
+    let tag = commits.next_tag(&commits.heads(), node(1), &control, [1; 16]);
     let a = write(&mut commits, &control, 1, 1);
     assert_eq!((a.payload().seq, a.payload().tag()), (1, tag));
     let b = write(&mut commits, &control, 2, 2);
@@ -96,7 +96,7 @@ fn each_rule_refuses_what_breaks_it() {
     let (control, _) = vault();
     let mut commits = Commits::new();
     let first = write(&mut commits, &control, 1, 1);
-    let good = commits.next(node(1), &control, root(2), [2; 16], NOW, vec![]);
+    let good = commits.next(&commits.heads(), node(1), &control, root(2), [2; 16], NOW);
     let mut refused = |by: u8, change: &dyn Fn(&mut Commit)| {
         let mut commit = good.clone();
         change(&mut commit);
@@ -174,7 +174,7 @@ fn each_rule_refuses_what_breaks_it() {
 fn a_commit_dated_ahead_is_taken_when_it_is_due() {
     let (control, _) = vault();
     let mut commits = Commits::new();
-    let mut ahead = commits.next(node(1), &control, root(1), [1; 16], NOW, vec![]);
+    let mut ahead = commits.next(&commits.heads(), node(1), &control, root(1), [1; 16], NOW);
     ahead.time_ms = NOW + MAX_AHEAD_MS + 1;
     let ahead = Signed::sign(ahead, &key(1));
     assert!(commits.accept(&ahead, &control, NOW).is_err());
@@ -192,7 +192,14 @@ fn a_lapsed_writer_is_refused_by_the_own_clock() {
     control.apply(&Signed::sign(op, &key(0))).unwrap();
     let mut commits = Commits::new();
     let commit = Signed::sign(
-        commits.next(node(4), &control, root(1), [1; 16], NOW - 5_000, vec![]),
+        commits.next(
+            &commits.heads(),
+            node(4),
+            &control,
+            root(1),
+            [1; 16],
+            NOW - 5_000,
+        ),
         &key(4),
     );
     assert!(matches!(
@@ -217,9 +224,9 @@ fn two_writers_apart_leave_two_heads_until_one_builds_on_both() {
     let mut commits = Commits::new();
     write(&mut commits, &control, 0, 1);
     let mut apart = commits.clone();
-    let mut early = commits.next(node(1), &control, root(2), [2; 16], NOW, vec![]);
+    let mut early = commits.next(&commits.heads(), node(1), &control, root(2), [2; 16], NOW);
     early.time_ms = NOW + 10;
-    let mut late = apart.next(node(2), &control, root(3), [3; 16], NOW, vec![]);
+    let mut late = apart.next(&apart.heads(), node(2), &control, root(3), [3; 16], NOW);
     late.time_ms = NOW + 20;
     let (early, late) = (Signed::sign(early, &key(1)), Signed::sign(late, &key(2)));
     for (first, second) in [(&early, &late), (&late, &early)] {
@@ -244,7 +251,7 @@ fn what_a_removed_writer_signs_outside_the_cut_is_void_and_honest_work_on_it_sta
     remove(&mut control, 1, vec![id(&kept)]);
     assert!(!commits.judge(&control), "what it did before stays");
     let stolen = Signed::sign(
-        thief.next(node(1), &ignorant, root(2), [2; 16], NOW, vec![]),
+        thief.next(&thief.heads(), node(1), &ignorant, root(2), [2; 16], NOW),
         &key(1),
     );
     thief.accept(&stolen, &ignorant, NOW).unwrap();
@@ -260,7 +267,7 @@ fn what_a_removed_writer_signs_outside_the_cut_is_void_and_honest_work_on_it_sta
     assert!(vouch_alone(&kept, &control).is_ok());
     // Node 2 had not heard of the removal.
     let honest = Signed::sign(
-        thief.next(node(2), &ignorant, root(3), [3; 16], NOW, vec![]),
+        thief.next(&thief.heads(), node(2), &ignorant, root(3), [3; 16], NOW),
         &key(2),
     );
     assert_eq!(
@@ -300,7 +307,7 @@ fn a_fresh_copy_takes_in_a_long_history_of_a_removed_writer() {
     for n in 0..MAX_VOID + 10 {
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&n.to_be_bytes());
-        let flood = Commits::new().next(node(1), &ignorant, root(1), nonce, NOW, vec![]);
+        let flood = Commits::new().next(&[], node(1), &ignorant, root(1), nonce, NOW);
         refused += u32::from(
             fresh
                 .accept(&Signed::sign(flood, &key(1)), &control, NOW)
@@ -315,7 +322,7 @@ fn one_author_does_not_get_ever_more_heads() {
     let (control, _) = vault();
     let mut commits = Commits::new();
     for n in 0..=8u8 {
-        let commit = Commits::new().next(node(1), &control, root(n), [n; 16], NOW, vec![]);
+        let commit = Commits::new().next(&[], node(1), &control, root(n), [n; 16], NOW);
         let accepted = commits.accept(&Signed::sign(commit, &key(1)), &control, NOW);
         assert_eq!(accepted.is_ok(), usize::from(n) < MAX_AUTHOR_HEADS, "{n}");
     }
@@ -393,7 +400,7 @@ proptest! {
                 }
             }
             let by = u8::try_from(who).unwrap();
-            let commit = replicas[who].next(node(by), &control, root(n), [n; 16], NOW, vec![]);
+            let commit = replicas[who].next(&replicas[who].heads(), node(by), &control, root(n), [n; 16], NOW);
             let signed = Signed::sign(commit, &key(by));
             if replicas[who].accept(&signed, &control, NOW).is_ok() {
                 all.push(signed);
@@ -429,7 +436,7 @@ proptest! {
                 let (control, commits) = &mut replicas[who];
                 let writer = u8::try_from(who).unwrap();
                 let n = u8::try_from(n).unwrap();
-                let signed = Signed::sign(commits.next(node(writer), control, root(n), [n; 16], NOW, vec![]), &key(writer));
+                let signed = Signed::sign(commits.next(&commits.heads(), node(writer), control, root(n), [n; 16], NOW), &key(writer));
                 if commits.accept(&signed, control, NOW).is_ok() { all.push(signed); }
             } else {
                 // Hears of all commits, but of operations only sometimes.
@@ -468,7 +475,7 @@ proptest! {
     fn no_bytes_make_a_commit_panic(at: prop::sample::Index, flip: u8, bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let (control, _) = vault();
         let mut commits = Commits::new();
-        let mut near = Signed::sign(commits.next(node(1), &control, root(1), [1; 16], NOW, vec![]), &key(1)).bytes().to_vec();
+        let mut near = Signed::sign(commits.next(&commits.heads(), node(1), &control, root(1), [1; 16], NOW), &key(1)).bytes().to_vec();
         let at = at.index(near.len());
         near[at] ^= flip;
         for bytes in [&bytes, &near] {

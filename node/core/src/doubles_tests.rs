@@ -47,12 +47,12 @@ impl Process {
 
     fn write(&mut self, author: u8, nonce: u8, control: &Control) {
         let next = self.commits.next(
+            &self.commits.heads(),
             key(author).node_id(),
             control,
             [nonce; 32].into(),
             [nonce; 16],
             NOW,
-            vec![],
         );
         self.take(&Signed::sign(next, &key(author)), control);
     }

@@ -6,7 +6,7 @@
 //! | keys | [`keys`] (words, root key), [`unlock`] (`identity.pk`), [`epoch`] (a vault's secrets and who gets them) |
 //! | sealed things | [`seal`] (objects of vaults), [`row`] (the local store), [`audit`] |
 //! | signed things | [`sign`], [`control`] (who), [`commit`] (when), [`doubles`] (two with one number), [`beat`] (how fresh), [`link`] (which nodes belong together) |
-//! | contents | [`tree`] (what), [`view`] (of several heads together) |
+//! | contents | [`tree`] (what), [`view`] (of several heads together), [`prune`] (which are kept) |
 //! | between nodes, and before pods | [`wire`], [`acl`] |
 //!
 //! Three habits hold everywhere: bytes from outside are bounded before anything is allocated for them; what decodes is canonical, so that one thing
@@ -26,6 +26,7 @@ pub mod keys;
 pub mod labels;
 pub mod link;
 pub mod path;
+pub mod prune;
 pub mod row;
 pub mod seal;
 pub mod sign;

@@ -7,8 +7,8 @@
 //! The tree of the first head (the lowest id) stands as it is; what the others make of it is an overlay in memory, made from diffs, so that it costs what differs. It is never
 //! written by itself: the next commit of a person or an application has all heads as parents and this as its contents.
 
-use crate::commit::{Commit, Commits, Header};
-use crate::ids::{self, Address, CommitId, VaultId};
+use crate::commit::{Commits, Header};
+use crate::ids::{self, Address, CommitId, Tag, VaultId};
 use crate::tree::{Change, Edit, Keyring, MAX_VARIANTS, Objects, Tree, TreeError, Variant};
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use zeroize::Zeroizing;
@@ -240,27 +240,27 @@ fn age(commits: &Commits, variant: &Variant) -> (Option<u64>, ids::Tag) {
     (wrote.map(|h| h.time_ms), variant.tag)
 }
 
-/// Checks that a commit wrote only what it says it wrote: every value that its parents together do not show carries its tag, and opens. A writer who forges tags could make
+/// Checks that the commit of a root and a tag wrote only what it says it wrote: every value that its parents together do not show carries its tag, and opens. A writer who forges tags could make
 /// a write pass for another's, or bring back what was overwritten. Parents that are not in `commits`, or whose trees are gone, cannot be checked against.
 ///
 /// # Errors
 /// `Malformed` when it did not; `NoKey` when this reader cannot look; what the trees' reading fails with.
 pub fn check_writes<O: Objects, K: Keyring>(
     commits: &Commits,
-    commit: &Commit,
+    vault: VaultId,
+    (root, tag): (Address, Tag),
     parents: &[CommitId],
     objects: &O,
     keyring: &K,
 ) -> Result<(), TreeError> {
-    let vault = commit.vault;
-    let tree = Tree::new(objects, keyring, vault, commit.root);
+    let tree = Tree::new(objects, keyring, vault, root);
     let Some(before) = View::of(commits, parents, objects, keyring, vault)? else {
         // The first commit of all: its pages must open and its values be its own.
         return tree
             .range("")?
             .iter()
             .flat_map(|(_, variants)| variants)
-            .try_for_each(|v| own(v, commit));
+            .try_for_each(|v| own(v, tag));
     };
     let nothing = BTreeMap::new();
     let after = Contents {
@@ -273,7 +273,7 @@ pub fn check_writes<O: Objects, K: Keyring>(
             .iter()
             .filter(|new| !change.old.iter().any(|old| old.same(new)));
         for variant in added {
-            own(variant, commit)?;
+            own(variant, tag)?;
             // What is written must open: whoever reads the path would fail for good.
             after.tree.check(variant)?;
         }
@@ -281,8 +281,8 @@ pub fn check_writes<O: Objects, K: Keyring>(
     Ok(())
 }
 
-fn own(variant: &Variant, commit: &Commit) -> Result<(), TreeError> {
-    if variant.tag == commit.tag() {
+fn own(variant: &Variant, tag: Tag) -> Result<(), TreeError> {
+    if variant.tag == tag {
         Ok(())
     } else {
         Err(TreeError::Malformed(

@@ -4,6 +4,7 @@ use crate::control::{Control, Role, SignedOp, genesis};
 use crate::epoch::{EpochRecord, ShapeKey};
 use crate::ids::{EpochId, Tag};
 use crate::keys::RootKey;
+use crate::prune::{self, Marking};
 use crate::seal::ObjectKeys;
 use crate::sign::Signed;
 use crate::tree;
@@ -173,7 +174,7 @@ impl World {
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&self.all.len().to_be_bytes());
         nonce[15] = u8::try_from(at).unwrap();
-        let tag = commits.next_tag(author.node_id(), &self.control, nonce);
+        let tag = commits.next_tag(&commits.heads(), author.node_id(), &self.control, nonce);
         let vault = self.control.vault();
         let (root, mut all) = if let Some(view) = self.view(commits, &commits.heads()) {
             (view.root(), view.edits(commits))
@@ -193,12 +194,12 @@ impl World {
         self.objects.0.extend(edited.objects);
         let now = NOW + self.all.len() as u64;
         let commit = commits.next(
+            &commits.heads(),
             author.node_id(),
             &self.control,
             edited.root,
             nonce,
             now,
-            vec![],
         );
         Some(Signed::sign(commit, &author))
     }
@@ -233,7 +234,15 @@ impl World {
 
     fn check(&self, commits: &Commits, signed: &SignedCommit) -> Result<(), TreeError> {
         let commit = signed.payload();
-        check_writes(commits, commit, &commit.parents, &self.objects, &self.keys)
+        let written = (commit.root, commit.tag());
+        check_writes(
+            commits,
+            commit.vault,
+            written,
+            &commit.parents,
+            &self.objects,
+            &self.keys,
+        )
     }
 
     fn take(&mut self, at: usize, signed: &SignedCommit) {
@@ -393,6 +402,99 @@ proptest! {
         let forged = world.commit(&commits, 1, vec![Edit::Keep { path: path.to_owned(), variants }]).unwrap();
         prop_assert!(matches!(world.check(&commits, &forged), Err(TreeError::Malformed(_))));
     }
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    /// Whatever is written while the walk is under way, and wherever a prune is: every version that is kept stays whole, and of the rest nothing stays.
+    #[test]
+    fn gc_never_drops_reachable(before in steps(), during in steps(), at in any::<prop::sample::Index>(), pin in any::<prop::sample::Index>(), slice in 1..9usize) {
+        let mut world = World::after(&before);
+        prop_assert!(collect(&mut world, &during, at, pin, slice).is_ok());
+    }
+
+    /// The walk never asks for a key: objects of other vaults' keys, or none that open at all, are walked the same.
+    #[test]
+    fn gc_needs_no_keys(before in steps()) {
+        let world = World::after(&before);
+        let mut marking = Marking::default();
+        for place in &world.places {
+            for (id, root) in prune::roots(place, |_| false) { marking.need(id, root); }
+        }
+        while marking.step(&world.objects, 3).unwrap() {}
+        // The world's keys are not in this: `Marking` is given objects and nothing else. Of every version all is found.
+        for signed in &world.all {
+            for address in tree::difference(&world.objects, &[], &signed.payload().root).unwrap() {
+                prop_assert!(marking.needs(&address));
+            }
+        }
+    }
+}
+
+/// One collection at the place 0, which hears of `during` when its walk has begun.
+fn collect(
+    world: &mut World,
+    during: &[Step],
+    at: prop::sample::Index,
+    pin: prop::sample::Index,
+    slice: usize,
+) -> Result<(), TestCaseError> {
+    for from in 1..4 {
+        world.tell(from, 0);
+    }
+    if world.all.is_empty() {
+        return Ok(());
+    }
+    let garbage = Address::from([0xee; 32]);
+    world.objects.0.insert(garbage, Vec::new());
+    let keep = CommitId::from(world.all[at.index(world.all.len())].id());
+    let pins = HashSet::from([CommitId::from(world.all[pin.index(world.all.len())].id())]);
+    let mut marking = Marking::default();
+    let need = |world: &World, marking: &mut Marking| {
+        let prunable = prune::prunable(&world.places[0], [&keep]);
+        let gone = |id: &CommitId| prunable.contains(id) && !pins.contains(id);
+        for (id, root) in prune::roots(&world.places[0], gone) {
+            marking.need(id, root);
+        }
+        prunable
+    };
+    need(world, &mut marking);
+    for (n, step) in (100u8..).zip(during) {
+        marking.step(&world.objects, slice).unwrap();
+        match *step {
+            Step::Write(at, path) => world.write(at, PATHS[path], Some(n)),
+            Step::Remove(at, path) => world.write(at, PATHS[path], None),
+            Step::Tell(from, to) => world.tell(from, to),
+        }
+    }
+    for from in 1..4 {
+        world.tell(from, 0);
+    }
+    // What came since is walked before anything is dropped.
+    let prunable = need(world, &mut marking);
+    while marking.step(&world.objects, slice).unwrap() {}
+    let all: Vec<Address> = world.objects.0.keys().copied().collect();
+    for address in all.into_iter().filter(|a| !marking.needs(a)) {
+        world.objects.0.remove(&address);
+    }
+    prop_assert!(!world.objects.0.contains_key(&garbage));
+    let commits = world.places[0].clone();
+    for (id, header) in commits.iter() {
+        let whole = tree::difference(&world.objects, &[], &header.root).is_ok();
+        prop_assert!(whole || (prunable.contains(id) && !pins.contains(id)));
+    }
+    prop_assert!(
+        prunable
+            .iter()
+            .all(|p| commits.descends(&keep, p) && *p != keep)
+    );
+    prop_assert!(commits.heads().iter().all(|h| !prunable.contains(h)));
+    // All that stands is read.
+    let shown = world.shown(&commits, &commits.heads());
+    let standing = world.standing(&commits.reachable(&commits.heads()));
+    prop_assert_eq!(shown.values().map(Vec::len).sum::<usize>(), standing.len());
+    Ok(())
 }
 
 #[test]

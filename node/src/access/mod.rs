@@ -12,7 +12,7 @@ pub use check::SetError;
 use crate::store::{Batch, Store, StoreError, Table};
 use arc_swap::ArcSwapOption;
 use polykey_client::access::{AccessSet, Peer, Purpose, Rule, Sibling};
-use polykey_core::ids::{NodeId, VaultId};
+use polykey_core::ids::{CommitId, NodeId, VaultId};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -215,6 +215,13 @@ impl Access {
         self.current()
             .map(|set| set.peers(unix_now()).cloned().collect())
             .unwrap_or_default()
+    }
+
+    /// Versions that rules pin: their contents stay, whatever was pruned.
+    pub fn pins(&self) -> impl Iterator<Item = CommitId> {
+        let set = self.current();
+        let rules = set.into_iter().flat_map(|set| set.set().rules.clone());
+        rules.filter_map(|rule| rule.version)
     }
 
     /// The other replicas.

@@ -455,6 +455,28 @@ pub enum Vault {
     /// Give up the words that could take a vault back, for good
     #[command(before_long_help = "Examples:\n  polykey vault resign app")]
     Resign(Resign),
+    /// Let go of the contents of old versions, here and on every other device
+    ///
+    /// Their dates, authors and signatures stay; what they held is gone for good. Pinned versions keep their contents where they are pinned.
+    #[command(
+        before_long_help = "Examples:\n  polykey vault prune app --older 90d\n  polykey vault prune app --keep 3f9ab0"
+    )]
+    Prune {
+        /// Name or id of the vault
+        vault: String,
+        /// Keep this version and all newer ones [default: the newest alone]
+        #[arg(long, value_name = "VERSION", conflicts_with = "older")]
+        keep: Option<String>,
+        /// Keep what is newer than this: 90m, 12h, 30d, 2w
+        #[arg(long, value_name = "TIME")]
+        older: Option<String>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+        /// What would be done
+        #[command(flatten)]
+        dry: Dry,
+    },
     /// Secrets with several values that were written apart, side by side
     Conflicts {
         /// Name or id of the vault

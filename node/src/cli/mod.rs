@@ -14,6 +14,7 @@ mod output;
 mod password;
 mod place;
 mod progress;
+mod pruning;
 mod reading;
 mod recovery;
 mod removing;

@@ -9,8 +9,8 @@ use hyper::body::{Body, Incoming};
 use hyper::{Method, Response};
 use polykey_client::api::{
     CONFLICT_HEADER, Conflicts, Diff, EditReply, Edits, Entries, GrantReply, GrantRequest, Log,
-    MAX_VALUE, Members, PeerRequest, Peers, Put, Recovery, RecoveryReply, RestoreRequest,
-    RevokeReply, Status, VERSION_HEADER, Vault, VaultName, Vaults,
+    MAX_VALUE, Members, PeerRequest, Peers, PruneReply, PruneRequest, Put, Recovery, RecoveryReply,
+    RestoreRequest, RevokeReply, Status, VERSION_HEADER, Vault, VaultName, Vaults,
 };
 use polykey_client::error::{ApiError, Code};
 use polykey_client::http::{Connection, Sending, json, parts, success, whole};
@@ -291,6 +291,17 @@ impl Session {
             version("to", to)
         );
         self.connection.get(&path(vault, &query)).await
+    }
+
+    /// `POST /v1/vaults/{vault}/prune`
+    pub async fn prune(
+        &mut self,
+        vault: &str,
+        request: &PruneRequest,
+    ) -> Result<PruneReply, ApiError> {
+        self.connection
+            .call(Method::POST, &path(vault, "prune"), request)
+            .await
     }
 
     /// `POST /v1/vaults/{vault}/restore`

@@ -395,7 +395,7 @@ fn with_port(address: &str) -> Result<String, Stop> {
 }
 
 /// When a grant of this length ends, in unix seconds.
-fn expiry(text: &str, now: i64) -> Result<u64, Stop> {
+pub fn expiry(text: &str, now: i64) -> Result<u64, Stop> {
     let wrong = || {
         usage(
             format!("`{}` is no length of time", shown(text)),

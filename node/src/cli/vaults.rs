@@ -25,6 +25,7 @@ pub async fn run(context: &Context, command: &args::Vault) -> Result<(), Stop> {
         args::Vault::Members { vault } => members(context, vault).await,
         args::Vault::Recover(args) => recovery::recover(context, args).await,
         args::Vault::Resign(args) => recovery::resign(context, args).await,
+        prune @ args::Vault::Prune { .. } => super::pruning::prune(context, prune).await,
         args::Vault::Conflicts { vault } => super::history::conflicts(context, vault).await,
         args::Vault::Rename { vault, name, dry } => rename(context, vault, name, dry.dry_run).await,
     }

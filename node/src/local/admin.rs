@@ -47,6 +47,7 @@ pub fn router(door: SocketDoor) -> Router {
         .route("/v1/vaults/{vault}/log", get(history::log))
         .route("/v1/vaults/{vault}/conflicts", get(history::conflicts))
         .route("/v1/vaults/{vault}/diff", get(history::diff))
+        .route("/v1/vaults/{vault}/prune", post(history::prune))
         .route("/v1/vaults/{vault}/restore", post(history::restore))
         .route("/v1/peers", get(peers).post(add_peer))
         .route("/v1/peers/{node}", delete(remove_peer))
@@ -60,6 +61,7 @@ pub fn router(door: SocketDoor) -> Router {
 
 async fn status(admin: Admin) -> Response {
     let about = &admin.about;
+    let (store_bytes, collected_ms) = admin.vaults.store_size().unwrap_or_default();
     reply::json(&Status {
         node_id: about.node,
         software_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -71,6 +73,8 @@ async fn status(admin: Admin) -> Response {
         access_set: admin.access.current().map(|c| c.set().set.clone()),
         access_age_seconds: admin.access.age().map(|a| a.as_secs()),
         consumers: admin.metrics.open_watches(),
+        store_bytes,
+        collected_ms,
         standing: errors::standing(&admin.vaults.standing().report()),
         vaults: admin.vaults.list().iter().map(errors::vault).collect(),
         peers: admin.peers.list(),

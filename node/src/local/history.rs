@@ -3,14 +3,17 @@
 use super::admin::{MAX_SMALL, usage};
 use super::guard::Admin;
 use super::reply::{self, Failed};
+use crate::vaults::{Keep, SPARED};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request};
 use axum::response::Response;
 use polykey_client::api::{
-    Conflict, ConflictValue, Conflicts, Diff, Differs, EditReply, Log, PathChange, RestoreRequest,
-    Version,
+    Conflict, ConflictValue, Conflicts, Diff, Differs, EditReply, Log, PathChange, PruneReply,
+    PruneRequest, RestoreRequest, Version,
 };
+use polykey_core::ids::CommitId;
 use serde::Deserialize;
+use std::collections::HashSet;
 
 /// Versions in a log when nothing is said.
 const LOG_DEFAULT: usize = 20;
@@ -124,5 +127,42 @@ pub async fn restore(
     Ok(reply::json(&EditReply {
         version: edited.version,
         changed: edited.changed,
+    }))
+}
+
+/// `POST …/prune`
+pub async fn prune(
+    admin: Admin,
+    Path(given): Path<String>,
+    request: Request,
+) -> Result<Response, Failed> {
+    let vault = admin.vaults.resolve(&given)?;
+    let PruneRequest {
+        keep,
+        before_ms,
+        dry_run,
+    } = reply::parse(request, MAX_SMALL).await?;
+    let keep = match (keep, before_ms) {
+        (Some(version), _) => Keep::Version(version),
+        (None, Some(ms)) => Keep::Before(ms),
+        (None, None) => Keep::Newest,
+    };
+    if dry_run {
+        let would = admin.vaults.would_prune(&vault, &keep)?;
+        return Ok(reply::json(&PruneReply {
+            keep: would.keep,
+            versions: would.versions,
+            unchanged: would.unchanged,
+            freed: 0,
+        }));
+    }
+    let pruned = admin.vaults.prune(&vault, &keep).await?;
+    let pins: HashSet<CommitId> = admin.access.pins().collect();
+    let collected = admin.vaults.collect(&vault, &pins, SPARED).await?;
+    Ok(reply::json(&PruneReply {
+        keep: pruned.keep,
+        versions: pruned.versions,
+        unchanged: pruned.unchanged,
+        freed: collected.bytes,
     }))
 }

@@ -48,7 +48,6 @@ impl Place {
         })
     }
 
-    #[cfg(test)]
     pub fn file(self) -> u32 {
         self.file
     }
@@ -163,6 +162,14 @@ impl Appender {
     pub fn begin_next(&mut self) -> io::Result<()> {
         self.sync()?;
         (self.number, self.end, self.file) = (self.number.saturating_add(1), 0, None);
+        Ok(())
+    }
+
+    /// Begins a next pack when this one is at the end.
+    pub fn leave(&mut self, pack: u32) -> io::Result<()> {
+        if self.number == pack {
+            self.begin_next()?;
+        }
         Ok(())
     }
 

@@ -306,3 +306,47 @@ async fn many_writers_share_syncs_and_lose_nothing() {
     let store = Store::open(&dir.path().join("store"), scratch_key()).unwrap();
     assert_eq!(store.scan(Table::Peer, b"").count(), 400);
 }
+
+#[tokio::test]
+async fn a_pack_that_is_mostly_dead_is_given_back_while_others_write_and_read() {
+    let (dir, store) = scratch_store();
+    let value = |n: u8| vec![n; 64 << 10];
+    for n in 0..100u8 {
+        let mut batch = Batch::default();
+        batch.put(Table::Access, &[n], value(n));
+        store.commit(batch).await.unwrap();
+    }
+    let mut batch = Batch::default();
+    for n in 10..100u8 {
+        batch.remove(Table::Access, &[n]);
+    }
+    store.commit(batch).await.unwrap();
+    let before = store.size().unwrap();
+    let writer = store.clone();
+    let writing = tokio::spawn(async move {
+        for n in 100..120u8 {
+            let mut batch = Batch::default();
+            batch.put(Table::Access, &[n], vec![n; 64 << 10]);
+            writer.commit(batch).await.unwrap();
+        }
+    });
+    let freed = store.reclaim().await.unwrap();
+    writing.await.unwrap();
+    assert!(freed > 4 << 20 && store.size().unwrap() < before, "{freed}");
+    let path = dir.path().join("store");
+    drop(store);
+    let store = Store::open(&path, testing::scratch_key()).unwrap();
+    for n in (0..10).chain(100..120u8) {
+        assert_eq!(
+            store.get(Table::Access, &[n]).unwrap().unwrap().as_slice(),
+            value(n),
+            "{n}"
+        );
+    }
+    assert_eq!(store.scan(Table::Access, b"").count(), 30);
+    assert_eq!(
+        store.reclaim().await.unwrap(),
+        0,
+        "nothing is left to give back"
+    );
+}

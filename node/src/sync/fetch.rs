@@ -4,47 +4,58 @@ use super::{Session, SyncError, next};
 use crate::net::Stream;
 use crate::vaults::Pull;
 use polykey_core::ids::{Address, CommitId, OpId, VaultId};
-use polykey_core::wire::{self, Announce, Call, Message, ObjectsFrame, RecordsFrame};
+use polykey_core::wire::{self, Announce, Call, Message, ObjectsFrame, RecordsFrame, Refused};
 use tokio::sync::mpsc;
 
 /// Frames that wait for the disk while more arrive: enough to keep both busy, 1 MiB each at most.
 const PIPELINE: usize = 8;
 
 /// Fetches and stores what the versions that are arriving lack: each one's difference to its parents in one call, all of them at once; if a part of the first is here already,
-/// since an earlier call broke off, what is missing by its address. What arrived stays, however the calls end.
+/// since an earlier call broke off, what is missing by its address. What arrived stays, however the calls end. False when the peer had nothing of it.
 pub(super) async fn objects(
     session: &Session,
     vault: VaultId,
-    pulls: Vec<Pull>,
-) -> Result<(), SyncError> {
+    pulls: &[Pull],
+) -> Result<bool, SyncError> {
     match session.syncing.vaults.arriving(&vault) {
         Some((wanted, true)) if !wanted.is_empty() => get(session, vault, wanted).await,
         _ => pull(session, vault, pulls).await,
     }
 }
 
-async fn pull(session: &Session, vault: VaultId, pulls: Vec<Pull>) -> Result<(), SyncError> {
-    let calls = pulls.into_iter().map(|Pull { want, have }| async move {
+/// Fetches each version's difference to what is here by then. False when the peer had nothing of any: it let go of them, or has not got them either.
+pub(super) async fn pull(
+    session: &Session,
+    vault: VaultId,
+    pulls: &[Pull],
+) -> Result<bool, SyncError> {
+    let calls = pulls.iter().map(|pull| async move {
         let call = wire::Pull {
             vault,
-            have,
-            want,
+            have: pull.have.clone(),
+            want: pull.want,
             budget: u64::MAX,
         };
         take(session, vault, Call::Pull, &call).await
     });
     let mut kept = 0;
     for taken in futures::future::join_all(calls).await {
-        kept += taken?;
+        match taken {
+            Ok(some) => kept += some,
+            Err(SyncError::Refused(Refused::Pruned)) => {}
+            Err(e) => return Err(e),
+        }
     }
-    if kept == 0 {
-        return Err(SyncError::EndedEarly);
-    }
-    Ok(())
+    Ok(kept > 0)
 }
 
 /// Objects bring the addresses below them, until nothing is wanted or the peer has no more.
-async fn get(session: &Session, vault: VaultId, mut wanted: Vec<Address>) -> Result<(), SyncError> {
+async fn get(
+    session: &Session,
+    vault: VaultId,
+    mut wanted: Vec<Address>,
+) -> Result<bool, SyncError> {
+    let mut some = false;
     while !wanted.is_empty() {
         wanted.truncate(wire::MAX_ADDRESSES);
         let call = wire::Get {
@@ -52,12 +63,13 @@ async fn get(session: &Session, vault: VaultId, mut wanted: Vec<Address>) -> Res
             addresses: wanted,
         };
         if take(session, vault, Call::Get, &call).await? == 0 {
-            return Err(SyncError::EndedEarly);
+            break;
         }
+        some = true;
         let arriving = session.syncing.vaults.arriving(&vault);
         wanted = arriving.map_or(Vec::new(), |(wanted, _)| wanted);
     }
-    Ok(())
+    Ok(some)
 }
 
 /// Fetches operations and commits by id.

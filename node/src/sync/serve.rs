@@ -19,6 +19,9 @@ pub(super) async fn pull(session: &Session, mut stream: Stream) -> Result<(), Sy
     if !session.syncing.shares(&call.vault, &session.peer) {
         return end(&mut stream.tx, &ObjectsFrame::Refused(Refused::NotFound)).await;
     }
+    if !session.syncing.vaults.is_whole(&call.vault, &call.want) {
+        return end(&mut stream.tx, &ObjectsFrame::Refused(Refused::Pruned)).await;
+    }
     let _turn = session.served_pulls.acquire().await;
     let vaults = session.syncing.vaults.clone();
     let budget = usize::try_from(call.budget).unwrap_or(usize::MAX);

@@ -13,7 +13,7 @@ use polykey_core::commit::SignedCommit;
 use polykey_core::control::SignedOp;
 use polykey_core::ids::{CommitId, NodeId, OpId, VaultId};
 use polykey_core::wire::{self, Announce, Call, Refused, SyncFrame};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -69,6 +69,8 @@ struct Talk<'a> {
     vault: VaultId,
     signal: &'a Signal,
     state: Mutex<State<'a>>,
+    /// Wakes who looks for what is missing of the past.
+    back: Notify,
 }
 
 #[derive(Default)]
@@ -154,12 +156,14 @@ async fn talk(
         vault,
         signal,
         state: Mutex::new(state),
+        back: Notify::new(),
     };
     let _counted = Subscribed::to(session, vault);
     let Stream { mut tx, mut rx } = stream;
     let ended = tokio::select! {
         ended = talk.listen(&mut rx) => ended,
         ended = talk.speak(&mut tx) => ended,
+        ended = talk.look_back() => ended,
     };
     match ended {
         Err(SyncError::NotShared) => {
@@ -293,7 +297,12 @@ impl Talk<'_> {
             return;
         }
         let theirs = locked(&self.state).theirs.clone();
-        if theirs.is_some_and(|theirs| self.unknown(&theirs) == SyncHeads::default()) {
+        let vaults = &self.session.syncing.vaults;
+        let here = |theirs: SyncHeads| {
+            let whole = |id: &CommitId| vaults.is_whole(&self.vault, id);
+            self.unknown(&theirs) == SyncHeads::default() && theirs.heads.iter().all(whole)
+        };
+        if theirs.is_some_and(here) {
             standing.caught_up(&self.vault, &self.session.peer);
         }
     }
@@ -381,20 +390,23 @@ impl Talk<'_> {
                 SyncFrame::Refused(why) => return Ok(Ended::Refused(why)),
             }
             self.signal.notify.notify_one();
+            self.back.notify_one();
         }
         Ok(Ended::Finished)
     }
 
     /// Takes in an announcement, and fetches what it builds on.
     async fn take(&self, announce: Announce) -> Result<(), SyncError> {
-        let guest = {
+        let (guest, more) = {
             let mut state = locked(&self.state);
+            let mut more = false;
             if let Some(theirs) = &mut state.theirs {
+                more = !theirs.heads.is_empty() && !has_any(&announce, &theirs.heads);
                 advance(theirs, &announce);
                 let theirs = theirs.clone();
                 state.told.heard(&theirs);
             }
-            state.guest.is_some()
+            (state.guest.is_some(), more)
         };
         let mut waiting = vec![announce];
         for _ in 0..MAX_ROUNDS {
@@ -402,8 +414,12 @@ impl Talk<'_> {
                 break;
             };
             let mut received = self.receive(announce.clone(), guest).await?;
-            while let Received::NeedObjects(pulls) = received {
-                fetch::objects(self.session, self.vault, pulls).await?;
+            while let Received::NeedObjects(pulls) = &received {
+                // Who has nothing yet hears all of the history first, and then takes the newest before the past.
+                let first = more && self.shows_nothing();
+                if first || !fetch::objects(self.session, self.vault, pulls).await? {
+                    break;
+                }
                 received = self.receive(Announce::default(), guest).await?;
             }
             if let Received::NeedRecords { ops, commits } = received {
@@ -421,6 +437,39 @@ impl Talk<'_> {
             return Err(SyncError::NotShared);
         }
         Ok(())
+    }
+
+    fn shows_nothing(&self) -> bool {
+        let ours = self.session.syncing.vaults.summary(&self.vault);
+        ours.is_none_or(|ours| ours.heads.is_empty())
+    }
+
+    /// Fetches the past behind what is shown whenever some of it is not here: from one peer at a time, and beside everything else.
+    async fn look_back(&self) -> Result<Ended, SyncError> {
+        let vaults = &self.session.syncing.vaults;
+        let mut not_there = HashSet::new();
+        loop {
+            self.back.notified().await;
+            let Some(turn) = vaults
+                .turn_to_look_back(&self.vault)
+                .filter(|_| self.shared())
+            else {
+                continue;
+            };
+            let _turn = turn.lock_owned().await;
+            loop {
+                let pulls = vaults.past_to_pull(&self.vault, &not_there);
+                let pulls = pulls.map_err(|e| super::here(&e))?;
+                if pulls.is_empty() {
+                    break;
+                }
+                fetch::pull(self.session, self.vault, &pulls).await?;
+                self.receive(Announce::default(), false).await?;
+                let whole = |id: &CommitId| vaults.is_whole(&self.vault, id);
+                let wanted = pulls.iter().map(|pull| pull.want);
+                not_there.extend(wanted.filter(|id| !whole(id)));
+            }
+        }
     }
 
     async fn receive(&self, announce: Announce, guest: bool) -> Result<Received, SyncError> {
@@ -466,6 +515,12 @@ fn advance(theirs: &mut SyncHeads, announce: &Announce) {
     theirs.heads = commits.into_iter().filter(is_head).collect();
     theirs.control_heads.truncate(wire::MAX_HEADS);
     theirs.heads.truncate(wire::MAX_HEADS);
+}
+
+/// Whether an announcement has one of these commits.
+fn has_any(announce: &Announce, ids: &[CommitId]) -> bool {
+    let mut announced = parsed_commits(announce).map(|commit| CommitId::from(commit.id()));
+    announced.any(|id| ids.contains(&id))
 }
 
 /// What the records of an announcement build on.

@@ -5,13 +5,14 @@ use super::files::Stored;
 use super::secrets::{NO_VAULT, Secrets};
 use super::{VaultError, Vaults, now_ms, random, rows};
 use crate::store::{Batch, Table};
-use polykey_core::commit::{Commit, SignedCommit};
+use polykey_core::commit::{Commit, MAX_PARENTS, SignedCommit};
 use polykey_core::control::{self, Control, Role, SignedOp};
 use polykey_core::epoch::{self, EpochRecord, EpochSecret, Place, ShapeKey};
 use polykey_core::ids::{CommitId, NodeId, VaultId};
 use polykey_core::tree::{self, Edit, Tree, Variant};
 use polykey_core::view;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// What a write did.
@@ -209,7 +210,13 @@ impl Vaults {
                 }
                 None => None,
             };
-            let view = self.view(&entry, &inner)?;
+            // Of more versions side by side than one can build on the others stay for the next.
+            let parents: Vec<CommitId> = inner.heads.iter().take(MAX_PARENTS).copied().collect();
+            let view = if parents == inner.heads {
+                self.view(&entry, &inner)?
+            } else {
+                self.view_of(&entry, &inner, &parents)?.map(Arc::new)
+            };
             let root = if let Some(view) = &view {
                 view.root()
             } else {
@@ -222,7 +229,9 @@ impl Vaults {
                 vault,
                 new: Some(&new),
             };
-            let tag = inner.commits.next_tag(self.me, &inner.control, nonce);
+            let tag = inner
+                .commits
+                .next_tag(&parents, self.me, &inner.control, nonce);
             let asked: BTreeSet<String> = edits
                 .iter()
                 .chain(&file)
@@ -240,14 +249,15 @@ impl Vaults {
             let changed: BTreeSet<String> = edited.changed.into_iter().chain(settled).collect();
             let changed: Vec<String> = changed.intersection(&asked).cloned().collect();
             let commit: Commit = inner.commits.next(
+                &parents,
                 self.me,
                 &inner.control,
                 edited.root,
                 nonce,
                 now_ms(),
-                Vec::new(),
             );
             for (address, bytes) in edited.objects {
+                entry.born(address);
                 rows::put_object(&mut batch, vault, &address, bytes);
             }
             // A removal of everything leaves the empty tree, whose page nobody sealed yet.
@@ -266,7 +276,10 @@ impl Vaults {
         }
         rows::put_commit(&mut batch, vault, &version, signed.bytes());
         let mut floor = entry.read().floor();
-        floor.heads = vec![version];
+        floor
+            .heads
+            .retain(|head| !signed.payload().parents.contains(head));
+        floor.heads.push(version);
         floor.seq = signed.payload().seq;
         rows::put_floor(&mut batch, vault, &floor);
         let id = entry.id;
@@ -306,7 +319,7 @@ fn take_own(inner: &mut Inner, vault: &VaultId, signed: &SignedCommit) {
             "an own version does not fit"
         );
     }
-    inner.heads = inner.commits.heads();
+    inner.heads = inner.whole_heads();
     inner.own_seq = signed.payload().seq;
     inner.note_placed(vault, &signed.id().into());
 }

@@ -1,5 +1,6 @@
 //! One vault in memory, and how it comes back from the store.
 
+use super::collect::SPARED;
 use super::rows::{self, FloorRow};
 use super::secrets::Secrets;
 use super::{VaultError, rows::pair};
@@ -14,8 +15,10 @@ use polykey_core::seal::Head;
 use polykey_core::sign::Signed;
 use polykey_core::tree::Objects;
 use polykey_core::view::{self, View};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// One vault.
@@ -24,14 +27,26 @@ pub struct Entry {
     /// Held by whoever changes the vault, from the reading of its state until the disk has the new one.
     pub writing: Arc<tokio::sync::Mutex<()>>,
     inner: RwLock<Inner>,
+    /// Versions behind what is shown may be without their trees.
+    pub past_is_missing: AtomicBool,
+    /// Held by the one peer of whom the past is fetched.
+    pub filling: Arc<tokio::sync::Mutex<()>>,
+    /// When this vault was read from the store.
+    opened: Instant,
+    /// Objects that were written since, and when.
+    born: Mutex<HashMap<Address, Instant>>,
 }
+
+/// The most objects whose birth is kept in mind; of more, some are collected a little early, and fetched again if they belong to something that is on its way.
+const MAX_BORN: usize = 1 << 16;
 
 /// Its state. What is in `control` and `heads` is durable.
 pub struct Inner {
     pub name: Option<String>,
     pub control: Arc<Control>,
-    /// Every commit in here has its whole tree in the store. Some may not be durable yet: `heads` are.
+    /// Every commit that is known. Some may not be durable yet, and those in `lean` are without their trees.
     pub commits: Commits,
+    /// What is shown: the commits with their whole trees on which no other such one builds. All of it is durable.
     pub heads: Vec<CommitId>,
     /// This node's own highest commit number.
     pub own_seq: u64,
@@ -42,6 +57,14 @@ pub struct Inner {
     pub doubles: Doubles,
     /// Commits whose contents their authors made wrong: they count as commits, and show nothing.
     pub broken: BTreeSet<CommitId>,
+    /// Commits whose trees are not here: on their way, or let go of.
+    pub lean: HashSet<CommitId>,
+    /// Commits of whose trees an owner let go, here or not.
+    pub prunable: HashSet<CommitId>,
+    /// Commits whose changes were not looked at, since what they build on came later.
+    pub unseen: BTreeSet<CommitId>,
+    /// When what nothing needs was last collected, unix milliseconds.
+    pub collected_ms: Option<u64>,
     /// What the heads show together, with the heads for which it was made.
     pub view: Mutex<Option<KeptView>>,
     /// The date of each author's newest commit.
@@ -53,15 +76,31 @@ pub struct Inner {
 /// A view and the heads that it is of.
 pub type KeptView = (Vec<CommitId>, Arc<View>);
 
-/// Commits that wait for their objects. In memory only: peers tell them again.
+/// What is being fetched. In memory only: it is found again.
 #[derive(Default)]
 pub struct Arriving {
-    /// Verified, in order; the first is the one whose objects are being fetched.
-    pub commits: VecDeque<SignedCommit>,
-    /// Objects of the first that are not here yet, as far as is known.
+    /// Root of the first version that is being fetched.
+    pub first: Option<Address>,
+    /// Objects of it that are not here yet, as far as is known, and of those behind it.
     pub wanted: HashSet<Address>,
+    /// Versions of the past that are being fetched.
+    pub filling: Vec<CommitId>,
+    /// The same of their objects.
+    pub wanted_past: HashSet<Address>,
     /// Dated in the future: they take their place when their time has come.
     pub early: Vec<SignedCommit>,
+}
+
+impl Arriving {
+    /// Roots of the trees that are being fetched.
+    pub fn roots(&self, commits: &Commits) -> Vec<Address> {
+        let early = self.early.iter().map(|c| c.payload().root);
+        let filling = self.filling.iter().filter_map(|id| commits.get(id));
+        early
+            .chain(filling.map(|h| h.root))
+            .chain(self.first)
+            .collect()
+    }
 }
 
 impl Inner {
@@ -80,7 +119,8 @@ impl Inner {
 
     /// Something was committed elsewhere that is not here yet.
     pub fn awaits_contents(&self) -> bool {
-        !self.arriving.commits.is_empty()
+        let heads = self.commits.heads();
+        heads.iter().any(|head| self.lean.contains(head))
     }
 
     pub fn floor(&self) -> FloorRow {
@@ -127,6 +167,10 @@ impl Entry {
             arriving: Arriving::default(),
             doubles: Doubles::default(),
             broken: BTreeSet::new(),
+            lean: HashSet::new(),
+            prunable: HashSet::new(),
+            unseen: BTreeSet::new(),
+            collected_ms: None,
             view: Mutex::default(),
             committed: BTreeMap::new(),
             beats: Beats::default(),
@@ -135,7 +179,28 @@ impl Entry {
             id,
             writing: Arc::default(),
             inner: RwLock::new(inner),
+            past_is_missing: AtomicBool::new(false),
+            filling: Arc::default(),
+            opened: Instant::now(),
+            born: Mutex::default(),
         }
+    }
+
+    /// Notes that an object was written now.
+    pub fn born(&self, address: Address) {
+        let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
+        if born.len() >= MAX_BORN {
+            born.retain(|_, at| at.elapsed() < SPARED);
+        }
+        if born.len() < MAX_BORN {
+            born.insert(address, Instant::now());
+        }
+    }
+
+    /// Whether an object has been here for at least `age`, as far as this process can tell.
+    pub fn is_older(&self, address: &Address, age: Duration) -> bool {
+        let born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
+        born.get(address).unwrap_or(&self.opened).elapsed() >= age
     }
 
     pub fn read(&self) -> RwLockReadGuard<'_, Inner> {
@@ -167,10 +232,18 @@ impl Entry {
             }
             let control = inner.control.clone();
             inner.commits = load_commits(store, id, &control)?;
-            inner.heads = inner.commits.heads();
             inner.doubles = Doubles::of(&inner.commits);
             for row in store.scan(Table::Broken, id.as_bytes()) {
-                inner.broken.insert(rows::read_broken(&row?.0)?);
+                inner.broken.insert(rows::read_marked(&row?.0)?);
+            }
+            for row in store.scan(Table::Lean, id.as_bytes()) {
+                inner.lean.insert(rows::read_marked(&row?.0)?);
+            }
+            inner.find_prunable(&control);
+            inner.heads = inner.whole_heads();
+            if !inner.lean.is_empty() {
+                inner.find_unseen();
+                entry.past_is_missing.store(true, Ordering::Release);
             }
             inner.committed = newest_of_each(&inner.commits);
             inner.own_seq = inner

@@ -121,6 +121,7 @@ impl Incoming {
         let (address, object) = sealed?;
         self.rest.clear();
         self.batched += object.len();
+        self.entry.born(address);
         rows::put_object(&mut self.batch, &self.entry.id, &address, object);
         Ok(())
     }

@@ -260,8 +260,7 @@ impl Vaults {
         rows::put_floor(&mut batch, vault, &floor);
         let place = move |inner: &mut Inner| {
             inner.secrets = Arc::new(secrets.with(None, &new));
-            inner.commits.judge(&control);
-            inner.heads = inner.commits.heads();
+            inner.judge(&control);
             inner.control = Arc::new(control);
         };
         self.change(entry, one_writer, batch, place).await

@@ -16,18 +16,24 @@
 //! | `envelopes` | new epochs, and who gets their secrets |
 //! | `upkeep` | what an owner's node writes by itself |
 //! | `recovery` | taking a vault back with its maker's words |
-//! | `exchange` | what peers are told and what is taken from them |
+//! | `exchange` | what peers are told, and given |
+//! | `intake` | what is taken from them |
+//! | `lean` | versions without their trees, and which come next |
+//! | `collect` | prunes, and the collection of what no version needs |
 //! | `files` | values streamed in and out |
 //! | `quota` | how much each peer may bring |
 //! | `view` | what the heads show together, kept while they stay |
 //! | `serve` | what workloads get |
 
+mod collect;
 mod contents;
 mod entry;
 mod envelopes;
 mod exchange;
 mod files;
 mod fresh;
+mod intake;
+mod lean;
 mod members;
 mod quota;
 mod recovery;
@@ -39,9 +45,12 @@ mod upkeep;
 mod versions;
 mod view;
 
+pub use collect::{Collected, Keep, Pruned, SPARED};
 pub use contents::{Edited, Got, Listed, Listing};
-pub use exchange::{Pull, Received, Records, SyncHeads, Told};
+pub use exchange::{Records, SyncHeads, Told};
 pub use files::{Incoming, Opened, ValueReader};
+pub use intake::Received;
+pub use lean::Pull;
 pub use members::{Granted, MemberInfo, MemberList, Revoked, Terms};
 pub use quota::{PEER_BYTES, Quotas};
 pub use recovery::{Recovered, Until};
@@ -146,6 +155,9 @@ pub enum VaultError {
     /// No such path or version in it.
     #[error("{0} is not there")]
     NoSuch(String),
+    /// The version is there, its contents are not: an owner let go of them.
+    #[error("the contents of version {} were pruned by an owner, and are gone", .0.short())]
+    Pruned(CommitId),
     /// A version prefix that several versions have.
     #[error("{0} is the beginning of several versions")]
     Ambiguous(String),

@@ -129,8 +129,7 @@ impl Vaults {
         let there = control.clone();
         let place = move |inner: &mut Inner| {
             inner.secrets = Arc::new(inner.secrets.with(None, secret.as_slice()));
-            inner.commits.judge(&there);
-            inner.heads = inner.commits.heads();
+            inner.judge(&there);
             inner.control = there;
         };
         self.change(entry, one_writer, batch, place).await?;

@@ -85,10 +85,21 @@ pub fn put_broken(batch: &mut Batch, vault: &VaultId, commit: &CommitId) {
     batch.put(Table::Broken, &pair(vault, commit.as_bytes()), Vec::new());
 }
 
-pub fn read_broken(key: &[u8]) -> Result<CommitId, VaultError> {
+/// A commit whose tree is not here.
+pub fn put_lean(batch: &mut Batch, vault: &VaultId, commit: &CommitId) {
+    batch.put(Table::Lean, &pair(vault, commit.as_bytes()), Vec::new());
+}
+
+/// Its tree is here.
+pub fn remove_lean(batch: &mut Batch, vault: &VaultId, commit: &CommitId) {
+    batch.remove(Table::Lean, &pair(vault, commit.as_bytes()));
+}
+
+/// The commit that the key of a row of [`Table::Broken`] or [`Table::Lean`] names.
+pub fn read_marked(key: &[u8]) -> Result<CommitId, VaultError> {
     key.get(32..)
         .and_then(|id| CommitId::try_from(id).ok())
-        .ok_or(VaultError::Row("a broken commit"))
+        .ok_or(VaultError::Row("a mark at a commit"))
 }
 
 pub fn put_object(batch: &mut Batch, vault: &VaultId, address: &Address, bytes: Vec<u8>) {

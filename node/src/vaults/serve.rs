@@ -61,6 +61,7 @@ impl Vaults {
                 None => return Err(VaultError::NoSuch("a version".to_owned())),
             },
         };
+        inner.check_here(&heads)?;
         let durable = pin.map(|_| inner.commits.reachable(&inner.heads));
         let mut headers = Vec::new();
         for head in &heads {

@@ -440,5 +440,6 @@ proptest! {
 }
 
 mod clone;
+mod collecting;
 mod past;
 mod side_by_side;

@@ -5,7 +5,7 @@ use super::secrets::Secrets;
 use super::{VaultError, Vaults};
 use polykey_core::control::Role;
 use polykey_core::ids::{CommitId, NodeId, VaultId};
-use polykey_core::tree::{Change, TreeError};
+use polykey_core::tree::Change;
 use polykey_core::view::{self, View};
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub struct VersionInfo {
     pub committed_ms: u64,
     /// Paths, and `added`, `changed` or `removed`.
     pub changes: Vec<(String, &'static str)>,
-    /// What became of its contents when they cannot be read: `broken` by its author, or `pruned`.
+    /// What became of its contents when they cannot be read: `broken` by its author, `pruned`, or `not here yet`.
     pub gone: Option<&'static str>,
 }
 
@@ -106,14 +106,17 @@ impl Vaults {
         let Some(header) = inner.commits.get(version) else {
             return Ok(None);
         };
-        let (changes, gone) = if inner.broken.contains(version) {
-            (Vec::new(), Some("broken"))
-        } else {
-            match self.changes(entry, &inner, &header.parents, &[*version]) {
-                Ok(changes) => (changes, None),
-                Err(VaultError::Tree(TreeError::Missing(_))) => (Vec::new(), Some("pruned")),
-                Err(e) => return Err(e),
+        let parents_are_here = header.parents.iter().all(|p| inner.whole_root(p).is_some());
+        let (changes, gone) = match inner.check_here(&[*version]) {
+            Err(VaultError::Pruned(_)) => (Vec::new(), Some("pruned")),
+            Err(_) => (Vec::new(), Some("not here yet")),
+            Ok(()) if inner.broken.contains(version) => (Vec::new(), Some("broken")),
+            Ok(()) if parents_are_here => {
+                let changes = self.changes(entry, &inner, &header.parents, &[*version])?;
+                (changes, None)
             }
+            // What it changed of contents that are gone nobody can tell.
+            Ok(()) => (Vec::new(), None),
         };
         Ok(Some(VersionInfo {
             version: *version,
@@ -219,6 +222,7 @@ impl Vaults {
         if !inner.secrets.complete(&inner.control) {
             return Err(VaultError::Pending);
         }
+        inner.check_here(&heads)?;
         let view = if heads == inner.heads {
             self.view(entry, &inner)?
         } else {
@@ -252,7 +256,7 @@ impl Inner {
             .filter(|heads| heads.len() > 1)
     }
 
-    fn find_version(&self, text: &str) -> Result<(CommitId, Vec<CommitId>), VaultError> {
+    pub(super) fn find_version(&self, text: &str) -> Result<(CommitId, Vec<CommitId>), VaultError> {
         let missing = || VaultError::NoSuch(format!("version {text}"));
         if let Some(back) = text.strip_prefix('~') {
             let back: usize = back.parse().map_err(|_| missing())?;

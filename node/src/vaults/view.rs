@@ -7,7 +7,6 @@ use super::entry::{Entry, Inner};
 use super::{VaultError, Vaults};
 use polykey_core::ids::CommitId;
 use polykey_core::view::View;
-use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 impl Vaults {
@@ -53,21 +52,6 @@ impl Inner {
         if !heads.iter().any(|h| self.broken.contains(h)) {
             return heads.to_vec();
         }
-        let (mut found, mut open) = (BTreeSet::new(), heads.to_vec());
-        let mut seen: BTreeSet<CommitId> = heads.iter().copied().collect();
-        while let Some(id) = open.pop() {
-            match self.commits.get(&id) {
-                Some(header) if self.broken.contains(&id) => {
-                    open.extend(header.parents.iter().filter(|p| seen.insert(**p)));
-                }
-                _ => drop(found.insert(id)),
-            }
-        }
-        let covered = |id: &CommitId| {
-            found
-                .iter()
-                .any(|other| other != id && self.commits.descends(other, id))
-        };
-        found.iter().copied().filter(|id| !covered(id)).collect()
+        self.commits.standing(heads, |id| self.broken.contains(id))
     }
 }

@@ -12,6 +12,7 @@ mod node;
 mod owners;
 mod quota;
 mod relay;
+mod writers;
 
 use node::{Node, eventually, seed};
 use polykey_core::control::Role;

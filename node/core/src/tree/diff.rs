@@ -227,6 +227,17 @@ fn descend<'a>(
     Ok(())
 }
 
+/// What an object names, if it is here: for who walks refs and opens nothing.
+///
+/// # Errors
+/// `Store`, or `Seal` when it is no object.
+pub fn refs_of(
+    objects: &impl Objects,
+    address: &Address,
+) -> Result<Option<Vec<Address>>, TreeError> {
+    Ok(load(objects, address)?.map(|header| header.refs))
+}
+
 fn load(objects: &impl Objects, address: &Address) -> Result<Option<Header>, TreeError> {
     let head = objects
         .head(address)

@@ -8,7 +8,7 @@ mod edit;
 mod list;
 mod page;
 
-pub use diff::{Change, difference, missing};
+pub use diff::{Change, difference, missing, refs_of};
 pub use edit::{Edit, Edited};
 pub use list::{Chunks, Pieces, open_chunk};
 pub use page::{Content, MAX_ENTRIES, MAX_FILE, MAX_INLINE, MAX_VARIANTS, Variant};

@@ -152,3 +152,130 @@ async fn pull_diff_is_minimal() {
     let all = a.vaults.pull(&vault, &[unknown], &after).unwrap();
     assert!(all.len() > 25, "what is not known counts as empty");
 }
+
+/// Tells `to` all that `from` has but for objects, as to one who has nothing yet. Gives what it asks for in the end.
+async fn headers(from: &Node, to: &Node, vault: &VaultId) -> Vec<Pull> {
+    let (mut told, mut pulls) = (Told::default(), Vec::new());
+    loop {
+        let announce = from.vaults.announce_for(vault, &mut told, 0).unwrap();
+        if announce.is_empty() {
+            return pulls;
+        }
+        let taken = to.vaults.receive(&from.id(), vault, announce, true).await;
+        if let Received::NeedObjects(wanted) = taken.unwrap() {
+            pulls = wanted;
+        }
+        assert_eq!(to.vaults.summary(vault).unwrap().heads, []);
+    }
+}
+
+/// Fetches some versions. Gives what came.
+async fn fetch(from: &Node, to: &Node, vault: &VaultId, pulls: &[Pull]) -> Vec<Address> {
+    let mut came = Vec::new();
+    for pull in pulls {
+        for address in from.vaults.pull(vault, &pull.have, &pull.want).unwrap() {
+            let object = from.vaults.object(vault, &address).unwrap().unwrap();
+            let kept = to.vaults.store_objects(vault, vec![object]).await.unwrap();
+            came.extend((kept > 0).then_some(address));
+        }
+    }
+    let nothing = Announce::default();
+    let taken = to.vaults.receive(&from.id(), vault, nothing, false).await;
+    assert!(matches!(taken.unwrap(), Received::Done { .. }));
+    came
+}
+
+#[tokio::test]
+async fn the_newest_is_read_before_the_past_is_here_and_each_object_comes_once() {
+    let (a, mut b) = (Node::new(1), Node::new(2));
+    let vault = a.vaults.create("app").await.unwrap();
+    let mut versions = Vec::new();
+    for n in 0..40u8 {
+        a.set(&vault, &format!("s/{n}"), &[n]).await;
+        versions.push(a.set(&vault, "x", &vec![n; 3_000]).await);
+    }
+    a.vaults
+        .grant(&vault, b.id(), Role::Reader, None, None)
+        .await
+        .unwrap();
+    let pulls = headers(&a, &b, &vault).await;
+    let newest = versions[39];
+    let want: Vec<CommitId> = pulls.iter().map(|p| p.want).collect();
+    assert_eq!(want, [newest]);
+    let mut came = fetch(&a, &b, &vault, &pulls).await;
+    assert_eq!(b.get(&vault, "x").unwrap(), vec![39; 3_000]);
+    assert_eq!(b.vaults.summary(&vault), a.vaults.summary(&vault));
+    let old = b.vaults.get(&vault, "x", Some(&versions[3].to_string()));
+    assert!(matches!(old, Err(VaultError::Pending)));
+    let log = b.vaults.log(&vault, None, 100).unwrap();
+    assert_eq!((log.len(), log[79].gone), (80, Some("not here yet")));
+    // Whoever comes next takes the newest from this one, which has no more itself.
+    let c = Node::new(3);
+    a.vaults
+        .grant(&vault, c.id(), Role::Reader, None, None)
+        .await
+        .unwrap();
+    tell(&a, &b, &vault).await.unwrap();
+    let pulls = headers(&b, &c, &vault).await;
+    fetch(&b, &c, &vault, &pulls).await;
+    assert_eq!(c.get(&vault, "x").unwrap(), vec![39; 3_000]);
+
+    let mut dates = Vec::new();
+    loop {
+        let pulls = b.vaults.past_to_pull(&vault, &HashSet::new()).unwrap();
+        if pulls.is_empty() {
+            break;
+        }
+        assert!(pulls.len() <= 8);
+        dates.extend(pulls.iter().map(|p| p.want));
+        came.extend(fetch(&a, &b, &vault, &pulls).await);
+        if dates.len() == 16 {
+            b.reopen();
+        }
+    }
+    let order: Vec<CommitId> = log.iter().skip(1).map(|v| v.version).collect();
+    assert_eq!(dates, order, "newest first, each once");
+    let once: HashSet<&Address> = came.iter().collect();
+    assert_eq!(once.len(), came.len(), "each object once");
+    for node in [&a, &b] {
+        for (n, version) in (0u8..).zip(&versions) {
+            let old = node.vaults.get(&vault, "x", Some(&version.to_string()));
+            assert_eq!(old.unwrap().value.as_slice(), vec![n; 3_000]);
+        }
+    }
+}
+
+/// Who takes the newest first cannot look at what it changed. It does when the past is here.
+#[tokio::test]
+async fn what_a_version_changed_is_looked_at_when_the_past_behind_it_comes() {
+    let (a, w, m) = (Node::new(1), Node::new(2), Node::new(3));
+    let vault = a.vaults.create("app").await.unwrap();
+    for (node, role) in [(&w, Role::Writer), (&m, Role::Mirror)] {
+        let granted = a.vaults.grant(&vault, node.id(), role, None, None);
+        granted.await.unwrap();
+    }
+    a.set(&vault, "x", b"honest").await;
+    for to in [&w, &m] {
+        tell(&a, to, &vault).await.unwrap();
+    }
+    let announce = side_by_side::passed_off_as_anothers(&w, &vault);
+    let taken = m.vaults.receive(&w.id(), &vault, announce, false).await;
+    assert_eq!(taken.unwrap(), Received::Done { changed: true });
+    let mut b = Node::new(4);
+    a.vaults
+        .grant(&vault, b.id(), Role::Reader, None, None)
+        .await
+        .unwrap();
+    tell(&a, &m, &vault).await.unwrap();
+    let pulls = headers(&m, &b, &vault).await;
+    fetch(&m, &b, &vault, &pulls).await;
+    assert_eq!(b.get(&vault, "x").unwrap(), b"forged");
+    b.reopen();
+    let pulls = b.vaults.past_to_pull(&vault, &HashSet::new()).unwrap();
+    fetch(&m, &b, &vault, &pulls).await;
+    assert_eq!(b.get(&vault, "x").unwrap(), b"honest");
+    assert_eq!(
+        b.vaults.summary_of(&vault).unwrap().state,
+        VaultState::Broken
+    );
+}

@@ -345,12 +345,12 @@ fn forged(
     let objects = author.vaults.objects(&entry);
     let (root, new) = make(&inner, &objects);
     let commit = inner.commits.next(
+        &inner.heads,
         author.id(),
         &inner.control,
         root,
         [9; 16],
         now_ms(),
-        Vec::new(),
     );
     let signed = SignedCommit::sign(commit, &author.vaults.key);
     Announce {
@@ -362,17 +362,13 @@ fn forged(
 
 use super::super::entry::{Inner, VaultObjects};
 
-#[tokio::test]
-async fn a_writer_who_passes_a_value_off_as_anothers_or_breaks_the_tree_harms_only_itself() {
-    let (mut a, b) = (Node::new(1), Node::new(2));
-    let vault = shared(&[&a, &b], Role::Writer).await;
-    a.set(&vault, "x", b"honest").await;
-    exchange(&[&a, &b], &vault).await;
-    let stolen_tag = forged(&b, &vault, |inner, objects| {
+/// A version by a writer who gives a value of its own the tag of the one that it takes the place of.
+pub(super) fn passed_off_as_anothers(writer: &Node, vault: &VaultId) -> Announce {
+    forged(writer, vault, |inner, objects| {
         let tree = Tree::new(
             objects,
             &*inner.secrets,
-            vault,
+            *vault,
             inner.commits.get(&inner.heads[0]).unwrap().root,
         );
         let tag: Tag = tree.get("x").unwrap()[0].tag;
@@ -389,7 +385,16 @@ async fn a_writer_who_passes_a_value_off_as_anothers_or_breaks_the_tree_harms_on
             edited.root,
             edited.objects.into_iter().map(|(_, o)| o).collect(),
         )
-    });
+    })
+}
+
+#[tokio::test]
+async fn a_writer_who_passes_a_value_off_as_anothers_or_breaks_the_tree_harms_only_itself() {
+    let (mut a, b) = (Node::new(1), Node::new(2));
+    let vault = shared(&[&a, &b], Role::Writer).await;
+    a.set(&vault, "x", b"honest").await;
+    exchange(&[&a, &b], &vault).await;
+    let stolen_tag = passed_off_as_anothers(&b, &vault);
     let no_page = forged(&b, &vault, |inner, _| {
         let keys = inner.secrets.writing(&inner.control).unwrap();
         let (root, object) = seal::seal(&keys, &vault, Kind::Page, 0, &[], b"no page").unwrap();
@@ -488,12 +493,12 @@ async fn a_version_dated_in_the_future_waits_and_harms_nobody() {
     let commit = {
         let inner = entry.read();
         inner.commits.next(
+            &inner.heads,
             a.id(),
             &inner.control,
             inner.commits.get(&inner.heads[0]).unwrap().root,
             [9; 16],
             now_ms() + 3_600_000,
-            Vec::new(),
         )
     };
     let signed = SignedCommit::sign(commit, &a.vaults.key);
@@ -584,5 +589,37 @@ proptest! {
                 }
             }
         });
+    }
+}
+
+#[tokio::test]
+async fn more_versions_side_by_side_than_one_can_build_on_come_together_in_two_steps() {
+    let nodes: Vec<Node> = (1..=18).map(Node::new).collect();
+    let all: Vec<&Node> = nodes.iter().collect();
+    let vault = shared(&all, Role::Writer).await;
+    for (n, node) in (0u8..).zip(&nodes) {
+        node.set(&vault, "x", &[n]).await;
+        node.set(&vault, &format!("own/{n}"), &[n]).await;
+    }
+    for node in &nodes[1..] {
+        tell(node, &nodes[0], &vault).await.unwrap();
+    }
+    let heads = |node: &Node| node.vaults.summary(&vault).unwrap().heads.len();
+    assert_eq!(heads(&nodes[0]), 18);
+    nodes[0].set(&vault, "y", b"1").await;
+    assert_eq!(heads(&nodes[0]), 3);
+    assert_eq!(
+        nodes[0].vaults.conflicts(&vault).unwrap()[0].values.len(),
+        18
+    );
+    nodes[0].set(&vault, "x", b"settled").await;
+    assert_eq!(heads(&nodes[0]), 1);
+    tell(&nodes[0], &nodes[1], &vault).await.unwrap();
+    for node in &nodes[..2] {
+        assert_eq!(node.get(&vault, "x").unwrap(), b"settled");
+        assert!(node.vaults.conflicts(&vault).unwrap().is_empty());
+        for n in 0..18u8 {
+            assert_eq!(node.get(&vault, &format!("own/{n}")).unwrap(), [n]);
+        }
     }
 }

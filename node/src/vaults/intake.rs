@@ -1,0 +1,693 @@
+//! What is taken from a peer. No key is needed for it; what this node can open it opens afterwards.
+//!
+//! Everything that arrives is verified before it is kept. A version's header takes its place as soon as what it builds on has; it becomes whole, and so can be shown and passed on,
+//! when its tree is in the store.
+
+use super::entry::{Entry, Inner, VaultObjects};
+use super::lean::{Growing, Pull};
+use super::rows::FloorRow;
+use super::secrets::Secrets;
+use super::{VaultError, Vaults, now_ms, rows};
+use crate::store::Batch;
+use polykey_core::commit::{CommitError, SignedCommit};
+use polykey_core::control::{Applied, Control, ControlError, Role, SignedOp};
+use polykey_core::epoch::WrapRecord;
+use polykey_core::ids::{Address, CommitId, NodeId, OpId, VaultId};
+use polykey_core::seal;
+use polykey_core::sign::Signed;
+use polykey_core::tree::{self, TreeError};
+use polykey_core::view;
+use polykey_core::wire::{Announce, MAX_RECORDS};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::OwnedMutexGuard;
+
+/// Commits of the future that wait for their time: one author's most heads, from eight authors.
+const MAX_EARLY: usize = 64;
+/// Wraps that are kept of one vault: one each for the most members, from a few owners.
+const MAX_WRAPS: usize = 4_096;
+
+/// What came of an announcement.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received {
+    /// All of it is in place. `changed` when anything was new.
+    Done {
+        /// Something was new.
+        changed: bool,
+    },
+    /// Versions wait for their objects, in the order in which they become whole: pull each, several at once if it pleases, store what comes, then ask again with an empty
+    /// announcement.
+    NeedObjects(Vec<Pull>),
+    /// Parents are missing: ask for them by id.
+    NeedRecords {
+        /// Operations.
+        ops: Vec<OpId>,
+        /// Commits.
+        commits: Vec<CommitId>,
+    },
+}
+
+impl Vaults {
+    /// Takes an announcement from `from`. A vault that is not here yet is taken when `admit` says that this sender may bring one and its log makes this node a member.
+    ///
+    /// # Errors
+    /// `NotFound` for a vault that is not here and not taken; `Peer` for bytes that the sender could have known to be wrong.
+    pub async fn receive(
+        &self,
+        from: &NodeId,
+        vault: &VaultId,
+        announce: Announce,
+        admit: bool,
+    ) -> Result<Received, VaultError> {
+        let ops = parse::<polykey_core::control::Op>(&announce.ops)?;
+        let entry = match self.entry(vault) {
+            Ok(entry) => entry,
+            Err(_) if admit => {
+                let Some(entry) = self.take_in(from, vault, &ops).await? else {
+                    return Err(VaultError::NotFound);
+                };
+                tracing::info!(vault = %vault.short(), from = %from.short(), "a vault was shared with this node");
+                entry
+            }
+            Err(e) => return Err(e),
+        };
+        let one_writer = entry.writing.clone().lock_owned().await;
+        // Before anything is looked into: a peer without room brings nothing more. What is here already is counted once again, which errs on the safe side
+        // until the next start.
+        self.quotas.take(vault, bytes_of(&announce))?;
+        let mut step = Step::new(&entry);
+        step.take_ops(&ops)?;
+        step.take_wraps(parse::<WrapRecord>(&announce.wraps)?)?;
+        step.take_objects(announce.objects)?;
+        let commits = parse(&announce.commits)?;
+        self.miss_own(from, &entry, &commits);
+        // From here on the entry holds what is not written yet: no way out but through `finish`.
+        // What came before a fault counts.
+        let taken = step.take_commits(commits);
+        let result = step.complete(self).and(taken);
+        let missing = std::mem::take(&mut step.missing);
+        let received = step.finish(self, one_writer).await?;
+        result?;
+        let (ops, commits) = missing.first(MAX_RECORDS);
+        if !ops.is_empty() || !commits.is_empty() {
+            return Ok(Received::NeedRecords { ops, commits });
+        }
+        Ok(received)
+    }
+
+    /// Commits of this node that are not here: its store was restored, or it has a double.
+    fn miss_own(&self, from: &NodeId, entry: &Entry, commits: &[SignedCommit]) {
+        let mut own = commits.iter().filter(|c| c.payload().author == self.me);
+        if own.any(|c| !entry.read().commits.contains(&c.id().into())) {
+            self.standing.missed_own(entry.id, *from);
+        }
+    }
+
+    /// Makes an entry for a vault whose log grants this node a role.
+    async fn take_in(
+        &self,
+        from: &NodeId,
+        vault: &VaultId,
+        ops: &[SignedOp],
+    ) -> Result<Option<Arc<Entry>>, VaultError> {
+        let Some(first) = ops.first() else {
+            return Ok(None);
+        };
+        let mut control = Control::new(first).map_err(|e| VaultError::Peer(e.to_string()))?;
+        if control.vault() != *vault {
+            return Err(VaultError::Peer(
+                "a control log of another vault".to_owned(),
+            ));
+        }
+        for op in &ops[1..] {
+            match control.apply(op) {
+                Ok(_) | Err(ControlError::MissingParents(_) | ControlError::NeedsUpgrade(_)) => {}
+                Err(e) => return Err(VaultError::Peer(e.to_string())),
+            }
+        }
+        if control
+            .state()
+            .role_of(&self.me, now_ms() / 1_000)
+            .is_none()
+        {
+            return Ok(None);
+        }
+        let mut batch = Batch::default();
+        self.quotas.introduce(&mut batch, vault, *from);
+        self.quotas
+            .take(vault, ops.iter().map(|op| op.bytes().len() as u64).sum())?;
+        rows::put_vault(&mut batch, vault, None, None);
+        for (at, op) in control.ops().enumerate() {
+            rows::put_op(&mut batch, vault, at, op.bytes());
+        }
+        let entry = Entry::new(*vault, None, control, Secrets::default());
+        rows::put_floor(&mut batch, vault, &entry.read().floor());
+        self.add(entry, batch).await.map(Some)
+    }
+
+    /// Stores objects that were asked for; others are passed over. Gives how many it kept.
+    ///
+    /// # Errors
+    /// `Peer` for bytes that are no object.
+    pub async fn store_objects(
+        &self,
+        vault: &VaultId,
+        objects: Vec<Vec<u8>>,
+    ) -> Result<usize, VaultError> {
+        let entry = self.entry(vault)?;
+        // Hashed and looked up before the vault is locked: several pulls arrive at a time.
+        let mut arrived = Vec::with_capacity(objects.len());
+        for bytes in objects {
+            let header = seal::header(&bytes).map_err(|e| VaultError::Peer(e.to_string()))?;
+            arrived.push((seal::address(&bytes), header.refs, bytes));
+        }
+        // What is seen to be here must not be collected before what names it is written.
+        let _one_writer = entry.writing.clone().lock_owned().await;
+        let mut absent = HashSet::new();
+        for part in arrived.iter().flat_map(|(_, refs, _)| refs) {
+            if !self.has_object(vault, part)? {
+                absent.insert(*part);
+            }
+        }
+        let mut batch = Batch::default();
+        let (mut kept, mut size) = (0, 0);
+        {
+            let arriving = &mut entry.write().arriving;
+            for (address, refs, bytes) in arrived {
+                let wanted = [&mut arriving.wanted, &mut arriving.wanted_past];
+                let Some(wanted) = wanted
+                    .into_iter()
+                    .find_map(|w| w.remove(&address).then_some(w))
+                else {
+                    continue;
+                };
+                wanted.extend(refs.into_iter().filter(|part| absent.contains(part)));
+                size += bytes.len() as u64;
+                kept += 1;
+                entry.born(address);
+                rows::put_object(&mut batch, vault, &address, bytes);
+            }
+        }
+        self.quotas.take(vault, size)?;
+        self.store.commit(batch).await?;
+        Ok(kept)
+    }
+}
+
+fn parse<T: polykey_core::sign::Payload>(
+    records: &[minicbor::bytes::ByteVec],
+) -> Result<Vec<Signed<T>>, VaultError> {
+    records
+        .iter()
+        .map(|bytes| Signed::parse(bytes).map_err(|e| VaultError::Peer(e.to_string())))
+        .collect()
+}
+
+/// Bytes of all that an announcement would store.
+fn bytes_of(announce: &Announce) -> u64 {
+    let parts = [
+        &announce.ops,
+        &announce.wraps,
+        &announce.commits,
+        &announce.objects,
+    ];
+    let bytes = parts
+        .into_iter()
+        .flatten()
+        .map(|record| record.len() as u64);
+    bytes.sum()
+}
+
+/// One announcement being taken in: everything is prepared beside the entry, written as one batch, and only then visible.
+struct Step<'e> {
+    entry: &'e Arc<Entry>,
+    batch: Batch,
+    /// Copied when something new comes.
+    control: Arc<Control>,
+    new_ops: bool,
+    wraps: Vec<Signed<WrapRecord>>,
+    objects: HashMap<Address, Vec<u8>>,
+    /// Versions whose headers took their place.
+    placed: Vec<CommitId>,
+    /// Versions that became whole.
+    whole: HashSet<CommitId>,
+    /// Versions that became whole while some that they build on are not: their changes are looked at later.
+    unseen: Vec<CommitId>,
+    waits: Vec<Pull>,
+    missing: Missing,
+}
+
+/// What must come before what came.
+#[derive(Default)]
+struct Missing {
+    ops: BTreeSet<OpId>,
+    commits: BTreeSet<CommitId>,
+}
+
+impl Missing {
+    fn first(self, most: usize) -> (Vec<OpId>, Vec<CommitId>) {
+        (
+            self.ops.into_iter().take(most).collect(),
+            self.commits.into_iter().take(most).collect(),
+        )
+    }
+}
+
+impl<'e> Step<'e> {
+    fn new(entry: &'e Arc<Entry>) -> Step<'e> {
+        let control = entry.read().control.clone();
+        Step {
+            entry,
+            batch: Batch::default(),
+            control,
+            new_ops: false,
+            wraps: Vec::new(),
+            objects: HashMap::new(),
+            placed: Vec::new(),
+            whole: HashSet::new(),
+            unseen: Vec::new(),
+            waits: Vec::new(),
+            missing: Missing::default(),
+        }
+    }
+
+    /// Takes operations.
+    fn take_ops(&mut self, ops: &[SignedOp]) -> Result<(), VaultError> {
+        for op in ops {
+            let at = self.control.len();
+            if self.control.contains(&op.id().into()) {
+                continue;
+            }
+            match Arc::make_mut(&mut self.control).apply(op) {
+                Ok(Applied::Known) => {}
+                Ok(_) => {
+                    self.new_ops = true;
+                    rows::put_op(&mut self.batch, &self.entry.id, at, op.bytes());
+                }
+                Err(ControlError::NeedsUpgrade(id)) => {
+                    tracing::warn!(vault = %self.entry.id.short(), op = %id.short(), "this vault uses what this version does not know: read-only until polykey is upgraded");
+                    self.new_ops = true;
+                    rows::put_newer_op(
+                        &mut self.batch,
+                        &self.entry.id,
+                        &op.id().into(),
+                        op.bytes(),
+                    );
+                }
+                Err(ControlError::MissingParents(ids)) => self.missing.ops.extend(ids),
+                // Its sender may know less: it was none's fault to pass on what does not count here.
+                Err(e @ (ControlError::TooManyVoid(_) | ControlError::Full)) => {
+                    tracing::warn!(vault = %self.entry.id.short(), error = %e, "an operation is not taken");
+                }
+                Err(e) => return Err(VaultError::Peer(e.to_string())),
+            }
+        }
+        self.missing.ops.retain(|id| !self.control.contains(id));
+        Ok(())
+    }
+
+    /// Takes wraps of known epochs by members; others are passed over.
+    fn take_wraps(&mut self, wraps: Vec<Signed<WrapRecord>>) -> Result<(), VaultError> {
+        for wrap in wraps {
+            let w = wrap.payload();
+            if w.version != 1 || w.vault != self.entry.id {
+                return Err(VaultError::Peer("a wrap of another vault".to_owned()));
+            }
+            wrap.verify(&w.from)
+                .map_err(|e| VaultError::Peer(e.to_string()))?;
+            let useful = self.control.epoch(&w.epoch).is_some()
+                && self
+                    .control
+                    .ever(&self.control.heads(), &w.from, Role::Reader);
+            let (here, known) = {
+                let inner = self.entry.read();
+                (
+                    inner.wraps.len() + self.wraps.len(),
+                    inner.wraps.contains_key(&rows::wrap_key(w)),
+                )
+            };
+            if useful && !known && here < MAX_WRAPS {
+                rows::put_wrap(&mut self.batch, w, wrap.bytes());
+                self.wraps.push(wrap);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_objects(&mut self, objects: Vec<minicbor::bytes::ByteVec>) -> Result<(), VaultError> {
+        for bytes in objects {
+            seal::header(&bytes).map_err(|e| VaultError::Peer(e.to_string()))?;
+            self.objects.insert(seal::address(&bytes), bytes.into());
+        }
+        Ok(())
+    }
+
+    /// Gives the commits their place, with those whose time has come.
+    fn take_commits(&mut self, commits: Vec<SignedCommit>) -> Result<(), VaultError> {
+        let due = std::mem::take(&mut self.entry.write().arriving.early);
+        for commit in due.into_iter().chain(commits) {
+            self.take_commit(commit)?;
+        }
+        let placed = |id: &CommitId| self.entry.read().commits.contains(id);
+        self.missing.commits.retain(|id| !placed(id));
+        Ok(())
+    }
+
+    fn take_commit(&mut self, commit: SignedCommit) -> Result<(), VaultError> {
+        let (id, header) = (CommitId::from(commit.id()), commit.payload());
+        let mut inner = self.entry.write();
+        if inner.commits.contains(&id) {
+            return Ok(());
+        }
+        let unknown = header.parents.iter().filter(|p| !inner.commits.contains(p));
+        let before = self.missing.commits.len();
+        self.missing.commits.extend(unknown);
+        if self.missing.commits.len() > before {
+            return Ok(());
+        }
+        if let Err(e) = inner.commits.accept(&commit, &self.control, now_ms()) {
+            drop(inner);
+            return self.not_taken(commit, e);
+        }
+        inner.lean.insert(id);
+        inner.note_placed(&self.entry.id, &id);
+        drop(inner);
+        rows::put_commit(&mut self.batch, &self.entry.id, &id, commit.bytes());
+        self.placed.push(id);
+        Ok(())
+    }
+
+    /// Takes note of the versions that are whole by now, and of those that are to be pulled.
+    fn complete(&mut self, vaults: &Vaults) -> Result<(), VaultError> {
+        let entry = self.entry;
+        let mut inner = entry.write();
+        let pruned = |id: &CommitId| self.control.state().pruned().any(|keep| keep == id);
+        if self.new_ops || self.placed.iter().any(pruned) {
+            inner.find_prunable(&self.control);
+        }
+        for id in &self.placed {
+            inner.count_own(&vaults.me, id);
+        }
+        // Who had nothing shows the heads first; then the rest stands behind them.
+        let nothing_yet = inner.heads.is_empty();
+        loop {
+            let shown = self.whole.len();
+            for id in Growing::of(&inner, &self.whole).beyond() {
+                if Growing::of(&inner, &self.whole).is_next(&id) {
+                    self.look(&mut inner, &id, vaults)?;
+                }
+            }
+            if !nothing_yet || self.whole.len() == shown {
+                break;
+            }
+        }
+        let asked = inner.arriving.filling.iter().chain(&self.placed);
+        for id in asked.copied().collect::<Vec<_>>() {
+            if Growing::of(&inner, &self.whole).is_past_to_come(&id) {
+                self.look(&mut inner, &id, vaults)?;
+            }
+        }
+        self.look_at_last(&mut inner, vaults)?;
+        self.look_ahead(&mut inner, vaults)
+    }
+
+    /// Takes note of a version whose tree is here by now.
+    fn look(
+        &mut self,
+        inner: &mut Inner,
+        id: &CommitId,
+        vaults: &Vaults,
+    ) -> Result<(), VaultError> {
+        let growing = Growing::of(inner, &self.whole);
+        let Some(header) = inner.commits.get(id) else {
+            return Ok(());
+        };
+        let pulls = growing.pulls(&[*id]);
+        let like_it = pulls.iter().flat_map(|pull| &pull.have);
+        let roots: Vec<Address> = like_it
+            .filter_map(|p| inner.commits.get(p).map(|h| h.root))
+            .collect();
+        let objects = self.objects(vaults);
+        let here = match tree::difference(&objects, &roots, &header.root) {
+            Ok(here) => here,
+            Err(TreeError::Missing(_)) => return Ok(self.keep_below(&header.root)),
+            Err(e @ (TreeError::Store(..) | TreeError::Damaged(_))) => return Err(e.into()),
+            Err(e) => {
+                self.spoiled(inner, id, &e);
+                return Ok(());
+            }
+        };
+        if growing.can_be_looked_at(id) {
+            self.check(inner, id, vaults)?;
+        } else {
+            self.unseen.push(*id);
+        }
+        for address in here {
+            if let Some(bytes) = self.objects.get(&address) {
+                self.entry.born(address);
+                rows::put_object(&mut self.batch, &self.entry.id, &address, bytes.clone());
+            }
+        }
+        self.whole.insert(*id);
+        Ok(())
+    }
+
+    fn objects<'s>(&'s self, vaults: &'s Vaults) -> VaultObjects<'s> {
+        VaultObjects {
+            store: &vaults.store,
+            vault: &self.entry.id,
+            new: Some(&self.objects),
+        }
+    }
+
+    /// Whether a version changes what it may: all that it adds is its own.
+    fn check(
+        &mut self,
+        inner: &mut Inner,
+        id: &CommitId,
+        vaults: &Vaults,
+    ) -> Result<(), VaultError> {
+        let Some(header) = inner.commits.get(id) else {
+            return Ok(());
+        };
+        let parents = inner.readable(&header.parents);
+        let objects = self.objects(vaults);
+        let looked = view::check_writes(
+            &inner.commits,
+            self.entry.id,
+            (header.root, header.tag),
+            &parents,
+            &objects,
+            &*inner.secrets,
+        );
+        match looked {
+            // Whoever carries a vault without its keys, or does not have the newest yet, cannot look.
+            Ok(()) | Err(TreeError::NoKey(_) | TreeError::Missing(_)) => Ok(()),
+            Err(e @ (TreeError::Store(..) | TreeError::Damaged(_))) => Err(e.into()),
+            Err(e) => {
+                self.spoiled(inner, id, &e);
+                Ok(())
+            }
+        }
+    }
+
+    /// A version's author made its contents wrong: not its sender, who may have no key to look inside. Nobody is dropped for it, and the version shows nothing.
+    fn spoiled(&mut self, inner: &mut Inner, id: &CommitId, why: &TreeError) {
+        let author = inner.commits.get(id).map(|h| h.author.short());
+        tracing::warn!(vault = %self.entry.id.short(), version = %id.short(), author = author.unwrap_or_default(), error = %why, "a version's contents are broken by its author: it shows nothing");
+        inner.broken.insert(*id);
+        rows::put_broken(&mut self.batch, &self.entry.id, id);
+    }
+
+    /// Looks at the changes of versions that came before what they build on, once that is here.
+    fn look_at_last(&mut self, inner: &mut Inner, vaults: &Vaults) -> Result<(), VaultError> {
+        let mut unseen = std::mem::take(&mut inner.unseen);
+        unseen.extend(std::mem::take(&mut self.unseen));
+        let growing = Growing::of(inner, &self.whole);
+        unseen.retain(|id| growing.will_be_looked_at(id));
+        let (now, later): (BTreeSet<_>, BTreeSet<_>) = unseen
+            .into_iter()
+            .partition(|id| growing.can_be_looked_at(id));
+        inner.unseen = later;
+        for id in now {
+            self.check(inner, &id, vaults)?;
+        }
+        Ok(())
+    }
+
+    /// Notes which versions are to be pulled: the first that waits, and those behind it that build on versions which are whole or are pulled too.
+    fn look_ahead(&mut self, inner: &mut Inner, vaults: &Vaults) -> Result<(), VaultError> {
+        let (waits, roots) = {
+            let growing = Growing::of(inner, &self.whole);
+            let beyond = growing.beyond();
+            let waits = growing.pulls(&beyond);
+            let roots: Vec<Address> = waits
+                .iter()
+                .filter_map(|pull| inner.commits.get(&pull.want).map(|h| h.root))
+                .collect();
+            (waits, roots)
+        };
+        let mut wanted = HashSet::new();
+        if let (Some(first), Some(root)) = (waits.first(), roots.first()) {
+            let like_it = first.have.iter();
+            let here: Vec<Address> = like_it
+                .filter_map(|p| inner.commits.get(p).map(|h| h.root))
+                .collect();
+            wanted.extend(tree::missing(&self.objects(vaults), &here, root)?);
+        }
+        for root in roots.iter().skip(1) {
+            if !vaults.has_object(&self.entry.id, root)? {
+                wanted.insert(*root);
+            }
+        }
+        inner.arriving.wanted = wanted;
+        inner.arriving.first = roots.first().copied();
+        self.waits = waits;
+        Ok(())
+    }
+
+    /// Keeps what came inline of a tree that is not whole yet: the rest follows. What belongs to no tree is not kept, or a member could fill the disk.
+    fn keep_below(&mut self, root: &Address) {
+        let mut open = vec![*root];
+        let mut kept = HashSet::new();
+        while let Some(address) = open.pop() {
+            if let Some(bytes) = self.objects.get(&address).filter(|_| kept.insert(address)) {
+                open.extend(seal::header(bytes).map(|h| h.refs).unwrap_or_default());
+                rows::put_object(&mut self.batch, &self.entry.id, &address, bytes.clone());
+            }
+        }
+    }
+
+    /// A commit that does not count here. Its sender is to blame only where it must have seen the same, whatever else it knows and whatever its clock says.
+    fn not_taken(&mut self, commit: SignedCommit, e: CommitError) -> Result<(), VaultError> {
+        let id = CommitId::from(commit.id());
+        match e {
+            CommitError::MissingOps(ops) => self.missing.ops.extend(ops),
+            CommitError::MissingParents(parents) => self.missing.commits.extend(parents),
+            CommitError::Future { .. } => {
+                tracing::warn!(vault = %self.entry.id.short(), version = %id.short(), "a version dated in the future waits for its time");
+                let early = &mut self.entry.write().arriving.early;
+                let known = early.iter().any(|other| other.id() == commit.id());
+                if !known && early.len() < MAX_EARLY {
+                    early.push(commit);
+                }
+            }
+            CommitError::NotWriter(_) | CommitError::TooManyHeads(_) | CommitError::Version(_) => {
+                tracing::warn!(vault = %self.entry.id.short(), version = %id.short(), error = %e, "a version is not taken");
+            }
+            CommitError::Order
+            | CommitError::OtherVault
+            | CommitError::Signature(_)
+            | CommitError::Control
+            | CommitError::Seq { .. }
+            | CommitError::Time => {
+                return Err(VaultError::Peer(e.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes everything as one batch, then makes it visible.
+    async fn finish(
+        mut self,
+        vaults: &Vaults,
+        one_writer: OwnedMutexGuard<()>,
+    ) -> Result<Received, VaultError> {
+        let id = self.entry.id;
+        let (secrets, heads, floor, made) = {
+            let mut inner = self.entry.write();
+            let all = || {
+                inner
+                    .wraps
+                    .values()
+                    .map(|w| w.payload())
+                    .chain(self.wraps.iter().map(Signed::payload))
+            };
+            let look =
+                self.new_ops || !self.wraps.is_empty() || !inner.secrets.complete(&self.control);
+            let (shape, found) = if look {
+                inner.secrets.found(&self.control, &all(), &vaults.key)
+            } else {
+                (None, Vec::new())
+            };
+            let secrets = (shape.is_some() || !found.is_empty()).then(|| {
+                for secret in &found {
+                    rows::put_secret(&mut self.batch, &id, secret);
+                }
+                if let Some(shape) = &shape {
+                    rows::put_vault(&mut self.batch, &id, inner.name.as_deref(), Some(shape));
+                }
+                Arc::new(inner.secrets.with(shape, &found))
+            });
+            let made = if self.new_ops {
+                vaults.missing_wraps(
+                    &self.control,
+                    secrets.as_ref().unwrap_or(&inner.secrets),
+                    &all(),
+                )?
+            } else {
+                Vec::new()
+            };
+            if self.new_ops {
+                inner.commits.judge(&self.control);
+            }
+            let heads = Growing::of(&inner, &self.whole).heads();
+            let floor = FloorRow {
+                control: self.control.heads(),
+                heads: heads.clone(),
+                seq: inner.own_seq,
+            };
+            (secrets, heads, floor, made)
+        };
+        for wrap in &made {
+            rows::put_wrap(&mut self.batch, wrap.payload(), wrap.bytes());
+        }
+        self.wraps.extend(made);
+        for placed in self.placed.iter().filter(|id| !self.whole.contains(id)) {
+            rows::put_lean(&mut self.batch, &id, placed);
+        }
+        for whole in self.whole.iter().filter(|id| !self.placed.contains(id)) {
+            rows::remove_lean(&mut self.batch, &id, whole);
+        }
+        let changed = self.new_ops
+            || !self.wraps.is_empty()
+            || !self.placed.is_empty()
+            || !self.whole.is_empty()
+            || secrets.is_some();
+        let received = if self.waits.is_empty() {
+            Received::Done { changed }
+        } else {
+            Received::NeedObjects(self.waits)
+        };
+        if !changed {
+            vaults.store.commit(self.batch).await?;
+            return Ok(received);
+        }
+        rows::put_floor(&mut self.batch, &id, &floor);
+        let (control, wraps, whole) = (self.control, self.wraps, self.whole);
+        let first = self.entry.read().heads.is_empty() && !heads.is_empty();
+        if first {
+            self.entry.past_is_missing.store(true, Ordering::Release);
+        }
+        let place = move |inner: &mut Inner| {
+            inner.control = control;
+            inner.heads = heads;
+            for id in &whole {
+                inner.lean.remove(id);
+            }
+            inner.wraps.extend(
+                wraps
+                    .into_iter()
+                    .map(|wrap| (rows::wrap_key(wrap.payload()), Arc::new(wrap))),
+            );
+            if let Some(secrets) = secrets {
+                inner.secrets = secrets;
+            }
+        };
+        vaults
+            .change(self.entry, one_writer, self.batch, place)
+            .await?;
+        Ok(received)
+    }
+}
