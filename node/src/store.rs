@@ -366,7 +366,7 @@ impl Store {
         Ok(out)
     }
 
-    /// Bytes on the disk: the database and the packs.
+    /// Bytes on the disk: the database, its journal and the packs.
     ///
     /// # Errors
     /// When they cannot be measured.
@@ -379,7 +379,8 @@ impl Store {
             .packs
             .sizes()
             .map_err(|source| self.io("list its packs", source))?;
-        Ok(database + packs.iter().map(|(_, size)| size).sum::<u64>())
+        let packs: u64 = packs.iter().map(|(_, size)| size).sum();
+        Ok(database + packs + journal::SIZE as u64)
     }
 
     /// The beginning of an object. Unlike what [`Store::get`] gives they are not compared with its address:
@@ -388,6 +389,12 @@ impl Store {
     /// # Errors
     /// When the database or the packs fail.
     pub fn head(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
+        // As in `get`.
+        let read = || self.read_head(key);
+        read().or_else(|_| read())
+    }
+
+    fn read_head(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
         let row = self
             .db
             .get(row_key(Table::Object, key))

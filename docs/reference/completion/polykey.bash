@@ -181,6 +181,9 @@ _polykey() {
             polykey__subcmd__help__subcmd__vault,members)
                 cmd="polykey__subcmd__help__subcmd__vault__subcmd__members"
                 ;;
+            polykey__subcmd__help__subcmd__vault,prune)
+                cmd="polykey__subcmd__help__subcmd__vault__subcmd__prune"
+                ;;
             polykey__subcmd__help__subcmd__vault,recover)
                 cmd="polykey__subcmd__help__subcmd__vault__subcmd__recover"
                 ;;
@@ -235,6 +238,9 @@ _polykey() {
             polykey__subcmd__vault,members)
                 cmd="polykey__subcmd__vault__subcmd__members"
                 ;;
+            polykey__subcmd__vault,prune)
+                cmd="polykey__subcmd__vault__subcmd__prune"
+                ;;
             polykey__subcmd__vault,recover)
                 cmd="polykey__subcmd__vault__subcmd__recover"
                 ;;
@@ -258,6 +264,9 @@ _polykey() {
                 ;;
             polykey__subcmd__vault__subcmd__help,members)
                 cmd="polykey__subcmd__vault__subcmd__help__subcmd__members"
+                ;;
+            polykey__subcmd__vault__subcmd__help,prune)
+                cmd="polykey__subcmd__vault__subcmd__help__subcmd__prune"
                 ;;
             polykey__subcmd__vault__subcmd__help,recover)
                 cmd="polykey__subcmd__vault__subcmd__help__subcmd__recover"
@@ -1170,7 +1179,7 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__help__subcmd__vault)
-            opts="create ls members recover resign conflicts rename"
+            opts="create ls members recover resign prune conflicts rename"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1226,6 +1235,20 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__help__subcmd__vault__subcmd__members)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        polykey__subcmd__help__subcmd__vault__subcmd__prune)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2141,7 +2164,7 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__vault)
-            opts="-o -q -v -h --node-path --socket --output --json --quiet --verbose --no-input --color --help create ls list members recover resign conflicts rename help"
+            opts="-o -q -v -h --node-path --socket --output --json --quiet --verbose --no-input --color --help create ls list members recover resign prune conflicts rename help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2285,7 +2308,7 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__vault__subcmd__help)
-            opts="create ls members recover resign conflicts rename help"
+            opts="create ls members recover resign prune conflicts rename help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2355,6 +2378,20 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__vault__subcmd__help__subcmd__members)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        polykey__subcmd__vault__subcmd__help__subcmd__prune)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2465,6 +2502,62 @@ _polykey() {
                 return 0
             fi
             case "${prev}" in
+                --node-path)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --socket)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        polykey__subcmd__vault__subcmd__prune)
+            opts="-y -n -o -q -v -h --keep --older --yes --dry-run --node-path --socket --output --json --quiet --verbose --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --keep)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --older)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --node-path)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then

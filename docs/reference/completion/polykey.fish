@@ -357,31 +357,32 @@ complete -c polykey -n "__fish_polykey_using_subcommand peer; and __fish_seen_su
 complete -c polykey -n "__fish_polykey_using_subcommand peer; and __fish_seen_subcommand_from help" -f -a "ls" -d 'List peers and their connections'
 complete -c polykey -n "__fish_polykey_using_subcommand peer; and __fish_seen_subcommand_from help" -f -a "rm" -d 'Dial a node no longer'
 complete -c polykey -n "__fish_polykey_using_subcommand peer; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
 wide\t'The same with ids whole'
 json\t'One JSON document'
 jsonl\t'One JSON document a line'
 yaml\t'One YAML document'
 name\t'Names alone, one a line'"
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -l color -d 'Colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -l color -d 'Colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
 always\t'Always'
 never\t'Never'"
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -l json -d 'The same as -o json'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -s q -l quiet -d 'Print only what was asked for, and errors'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -s v -l verbose -d 'Print more: ids whole'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -l no-input -d 'Never ask; fail where a person would be needed'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -f -a "create" -d 'Make an empty vault that this device owns'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -f -a "ls" -d 'List vaults'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -f -a "list" -d 'List vaults'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -f -a "members" -d 'Who has a vault, and what they may do'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -f -a "recover" -d 'Take a vault back from a thief, with the words of the device that made it'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -f -a "resign" -d 'Give up the words that could take a vault back, for good'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -f -a "conflicts" -d 'Secrets with several values that were written apart, side by side'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -f -a "rename" -d 'Give a vault another name on this device'
-complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign conflicts rename help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -l json -d 'The same as -o json'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -s q -l quiet -d 'Print only what was asked for, and errors'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -s v -l verbose -d 'Print more: ids whole'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -l no-input -d 'Never ask; fail where a person would be needed'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -f -a "create" -d 'Make an empty vault that this device owns'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -f -a "ls" -d 'List vaults'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -f -a "list" -d 'List vaults'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -f -a "members" -d 'Who has a vault, and what they may do'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -f -a "recover" -d 'Take a vault back from a thief, with the words of the device that made it'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -f -a "resign" -d 'Give up the words that could take a vault back, for good'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -f -a "prune" -d 'Let go of the contents of old versions, here and on every other device'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -f -a "conflicts" -d 'Secrets with several values that were written apart, side by side'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -f -a "rename" -d 'Give a vault another name on this device'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and not __fish_seen_subcommand_from create ls list members recover resign prune conflicts rename help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from create" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from create" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
@@ -485,6 +486,26 @@ complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_s
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -s v -l verbose -d 'Print more: ids whole'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -l no-input -d 'Never ask; fail where a person would be needed'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from resign" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from prune" -l keep -d 'Keep this version and all newer ones [default: the newest alone]' -r
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from prune" -l older -d 'Keep what is newer than this: 90m, 12h, 30d, 2w' -r
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from prune" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from prune" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from prune" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
+wide\t'The same with ids whole'
+json\t'One JSON document'
+jsonl\t'One JSON document a line'
+yaml\t'One YAML document'
+name\t'Names alone, one a line'"
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from prune" -l color -d 'Colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from prune" -s y -l yes -d 'Do not ask'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from prune" -s n -l dry-run -d 'Say what would be done, and do nothing'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from prune" -l json -d 'The same as -o json'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from prune" -s q -l quiet -d 'Print only what was asked for, and errors'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from prune" -s v -l verbose -d 'Print more: ids whole'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from prune" -l no-input -d 'Never ask; fail where a person would be needed'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from conflicts" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from conflicts" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from conflicts" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
@@ -523,6 +544,7 @@ complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_s
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "members" -d 'Who has a vault, and what they may do'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "recover" -d 'Take a vault back from a thief, with the words of the device that made it'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "resign" -d 'Give up the words that could take a vault back, for good'
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "prune" -d 'Let go of the contents of old versions, here and on every other device'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "conflicts" -d 'Secrets with several values that were written apart, side by side'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "rename" -d 'Give a vault another name on this device'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -711,6 +733,7 @@ complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_su
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "members" -d 'Who has a vault, and what they may do'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "recover" -d 'Take a vault back from a thief, with the words of the device that made it'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "resign" -d 'Give up the words that could take a vault back, for good'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "prune" -d 'Let go of the contents of old versions, here and on every other device'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "conflicts" -d 'Secrets with several values that were written apart, side by side'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "rename" -d 'Give a vault another name on this device'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from agent" -f -a "start" -d 'Unlock the identity and serve it until stopped'

@@ -411,8 +411,8 @@ pub struct PruneRequest {
 /// Answer to [`PruneRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PruneReply {
-    /// The version that is kept.
-    pub keep: CommitId,
+    /// The version that is kept; `None` when no version is as old as was asked.
+    pub keep: Option<CommitId>,
     /// Versions whose contents are let go of, by this and earlier prunes.
     pub versions: u64,
     /// It was so before.

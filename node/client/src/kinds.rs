@@ -123,6 +123,10 @@ pub struct Status {
     pub boot: u64,
     /// Seconds since the start.
     pub uptime_seconds: u64,
+    /// Bytes of the store on the disk.
+    pub store_bytes: u64,
+    /// When what no version needs was last removed from it, since the start.
+    pub collected: Option<Timestamp>,
     /// Digest of the access set in force.
     pub access_set: Option<String>,
     /// Seconds since it was confirmed.
@@ -316,8 +320,8 @@ pub struct Differs {
 pub struct Pruning {
     /// The vault, as it was named.
     pub vault: String,
-    /// The version that is kept: what it builds on is let go of.
-    pub keep: CommitId,
+    /// The version that is kept: what it builds on is let go of. `null` when no version is as old as that.
+    pub keep: Option<CommitId>,
     /// Versions whose contents are let go of, by this and earlier prunes.
     pub versions: u64,
     /// It was so before.

@@ -104,6 +104,8 @@ fn a_status_is_a_document() {
         listen: Some("[::]:1314".to_owned()),
         boot: 3,
         uptime_seconds: 60,
+        store_bytes: 1_300_000,
+        collected: None,
         access_set: None,
         access_age_seconds: None,
         consumers: 0,
@@ -300,7 +302,7 @@ fn a_diff_is_a_document() {
 fn a_pruning_is_a_document() {
     assert_json_snapshot!(document(&Pruning {
         vault: "app".to_owned(),
-        keep: version(),
+        keep: Some(version()),
         versions: 40,
         unchanged: false,
         freed: 1 << 20,

@@ -217,6 +217,17 @@ pub fn span(seconds: i64) -> String {
     }
 }
 
+/// A number of bytes in its largest fitting unit.
+pub fn size(bytes: u64) -> String {
+    let in_units = |unit: u64| format!("{}.{}", bytes / unit, bytes % unit * 10 / unit);
+    match bytes {
+        0..1_024 => format!("{bytes} bytes"),
+        1_024..0x10_0000 => format!("{} KiB", bytes / 1_024),
+        0x10_0000..0x4000_0000 => in_units(0x10_0000) + " MiB",
+        _ => in_units(0x4000_0000) + " GiB",
+    }
+}
+
 /// Writes text to standard output.
 pub fn put(text: &str) -> Result<(), Stop> {
     put_bytes(text.as_bytes())

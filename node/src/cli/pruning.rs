@@ -2,6 +2,7 @@
 
 use super::args;
 use super::context::Context;
+use super::output::size;
 use super::session::{quoted, short_version};
 use super::sharing;
 use super::stop::Stop;
@@ -49,16 +50,25 @@ pub async fn prune(context: &Context, command: &args::Vault) -> Result<(), Stop>
         }
         Err(error) => return Err(session.explain(error, &scope).await.into()),
     };
-    let short = short_version(&reply.keep);
+    let short = reply.keep.as_ref().map(short_version);
     let count = match reply.versions {
         1 => "1 version".to_owned(),
         n => format!("{n} versions"),
     };
-    context.output.done(match (dry.dry_run, reply.unchanged) {
-        (true, _) => format!("would let go of the contents of {count} before {short}; nothing was written"),
-        (false, true) => format!("{name} was pruned to {short} before; nothing was written"),
-        (false, false) => format!("let go of the contents of {count} before {short}   what is older than an hour goes at once: {} bytes   the rest, and on other devices: later", reply.freed),
-    });
+    let said = match short {
+        None => format!("nothing in {name} is as old as that; nothing was written"),
+        Some(short) if dry.dry_run => {
+            format!("would let go of the contents of {count} before {short}; nothing was written")
+        }
+        Some(short) if reply.unchanged => {
+            format!("{name} was pruned to {short} before; nothing was written")
+        }
+        Some(short) => format!(
+            "let go of the contents of {count} before {short}   {} freed; what is younger than an hour, and other devices, follow",
+            size(reply.freed)
+        ),
+    };
+    context.output.done(said);
     let document = Pruning {
         vault,
         keep: reply.keep,

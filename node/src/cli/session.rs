@@ -391,7 +391,7 @@ impl Session {
     ///
     /// The error of a request about `scope` as its author should read it: what is not there gets the names nearest to it.
     pub async fn explain(&mut self, error: ApiError, scope: &Scope) -> ApiError {
-        if error.code != Code::NotFound || !error.next.is_empty() {
+        if error.code != Code::NotFound || !error.next.is_empty() || error.hint.is_some() {
             return error;
         }
         let name = scope.vault.clone().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use super::args;
 use super::context::Context;
-use super::output::{ago, put, span};
+use super::output::{ago, put, size, span};
 use super::session::{quoted, short_version, vault_name};
 use super::stop::Stop;
 use super::vaults::summary;
@@ -205,7 +205,11 @@ fn screen(context: &Context, status: &api::Status, problems: &[Problem]) -> Stri
     line("node", &status.node_id.to_string());
     line(
         "store",
-        &format!("{}   unlocked by {unlocked}", shown(&status.node_path)),
+        &format!(
+            "{}   {}   unlocked by {unlocked}",
+            shown(&status.node_path),
+            size(status.store_bytes)
+        ),
     );
     line(
         "agent",
@@ -312,6 +316,8 @@ fn document(context: &Context, status: api::Status, problems: Vec<Problem>) -> S
         listen: status.listen,
         boot: status.boot,
         uptime_seconds: status.uptime_seconds,
+        store_bytes: status.store_bytes,
+        collected: status.collected_ms.and_then(from_millis),
         access_set: status.access_set,
         access_age_seconds: status.access_age_seconds,
         consumers: status.consumers,

@@ -29,6 +29,7 @@ impl From<VaultError> for Failed {
                 error.hint("upgrade this program; nothing is lost meanwhile")
             }
             VaultError::Moved { .. } => error.hint("read it again, then decide"),
+            VaultError::Pruned(_) => error.hint("the log says which versions still have theirs"),
             VaultError::Yielded { .. } => error
                 .hint("stop the other for good, or make a new identity here and share with it; reading goes on")
                 .next("polykey status"),
@@ -39,7 +40,7 @@ impl From<VaultError> for Failed {
 
 fn vault_code(e: &VaultError) -> Code {
     match e {
-        VaultError::NotFound | VaultError::NoSuch(_) => Code::NotFound,
+        VaultError::NotFound | VaultError::NoSuch(_) | VaultError::Pruned(_) => Code::NotFound,
         VaultError::Ambiguous(_)
         | VaultError::Name(_)
         | VaultError::Words

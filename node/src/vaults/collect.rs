@@ -6,6 +6,7 @@
 use super::entry::{Entry, Inner};
 use super::{VaultError, Vaults, now_ms, rows};
 use crate::store::{Batch, Table};
+use polykey_core::commit::Header;
 use polykey_core::control::{Control, Role, SignedOp};
 use polykey_core::ids::{Address, CommitId, VaultId};
 use polykey_core::prune::{self, Marking};
@@ -42,8 +43,8 @@ pub enum Keep {
 /// What a prune let go of.
 #[derive(Debug)]
 pub struct Pruned {
-    /// The version that is kept: what it builds on is let go of.
-    pub keep: CommitId,
+    /// The version that is kept: what it builds on is let go of. `None` when no version is as old as was asked.
+    pub keep: Option<CommitId>,
     /// Versions whose contents are let go of, here and by this and earlier prunes.
     pub versions: u64,
     /// It was so before.
@@ -72,13 +73,13 @@ impl Vaults {
                 inner.floor(),
             )
         };
-        if control.state().pruned().any(|k| *k == keep) {
+        let Some(keep) = keep.filter(|keep| !control.state().pruned().any(|k| k == keep)) else {
             return Ok(Pruned {
                 keep,
                 versions: entry.read().prunable.len() as u64,
                 unchanged: true,
             });
-        }
+        };
         let mut control = control;
         let op = SignedOp::sign(control.prune(self.me, keep), &self.key);
         let at = control.len();
@@ -95,7 +96,7 @@ impl Vaults {
         self.change(&entry, one_writer, batch, place).await?;
         let versions = entry.read().prunable.len() as u64;
         Ok(Pruned {
-            keep,
+            keep: Some(keep),
             versions,
             unchanged: false,
         })
@@ -111,11 +112,12 @@ impl Vaults {
         let inner = entry.read();
         let keep = inner.to_keep(keep)?;
         let before = inner.control.state();
-        let keeps = before.pruned().chain([&keep]);
+        let keeps = before.pruned().chain(&keep);
+        let versions = prune::prunable(&inner.commits, keeps).len() as u64;
         Ok(Pruned {
             keep,
-            versions: prune::prunable(&inner.commits, keeps).len() as u64,
-            unchanged: before.pruned().any(|k| *k == keep),
+            versions,
+            unchanged: keep.is_none_or(|keep| before.pruned().any(|k| *k == keep)),
         })
     }
 
@@ -251,23 +253,22 @@ fn need(inner: &Inner, marking: &mut Marking) {
 }
 
 impl Inner {
-    fn to_keep(&self, keep: &Keep) -> Result<CommitId, VaultError> {
+    fn to_keep(&self, keep: &Keep) -> Result<Option<CommitId>, VaultError> {
         match keep {
             Keep::Version(text) => match self.find_version(text)? {
-                (_, heads) if heads.len() == 1 => Ok(heads[0]),
+                (_, heads) if heads.len() == 1 => Ok(heads.first().copied()),
                 _ => Err(VaultError::NoSuch(format!("one commit called {text}"))),
             },
-            Keep::Newest => self
-                .newest_head()
-                .ok_or_else(|| VaultError::NoSuch("a version".to_owned())),
+            Keep::Newest => Ok(self.newest_head()),
             Keep::Before(ms) => {
                 let here = self.commits.reachable(&self.heads);
-                self.commits
-                    .iter()
-                    .filter(|(id, h)| h.valid && here.contains(*id) && h.time_ms < *ms)
+                let old = |(id, h): &(&CommitId, &Header)| {
+                    h.valid && here.contains(*id) && h.time_ms < *ms
+                };
+                let newest = self.commits.iter().filter(old);
+                Ok(newest
                     .max_by_key(|(id, h)| (h.time_ms, **id))
-                    .map(|(id, _)| *id)
-                    .ok_or_else(|| VaultError::NoSuch("a version as old as that".to_owned()))
+                    .map(|(id, _)| *id))
             }
         }
     }

@@ -5,13 +5,13 @@ use super::files::Stored;
 use super::secrets::{NO_VAULT, Secrets};
 use super::{VaultError, Vaults, now_ms, random, rows};
 use crate::store::{Batch, Table};
-use polykey_core::commit::{Commit, MAX_PARENTS, SignedCommit};
+use polykey_core::commit::{MAX_PARENTS, SignedCommit};
 use polykey_core::control::{self, Control, Role, SignedOp};
 use polykey_core::epoch::{self, EpochRecord, EpochSecret, Place, ShapeKey};
 use polykey_core::ids::{CommitId, NodeId, VaultId};
 use polykey_core::tree::{self, Edit, Tree, Variant};
 use polykey_core::view;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -188,83 +188,10 @@ impl Vaults {
         self.standing.past_is_here(vault).await;
         let one_writer = entry.writing.clone().lock_owned().await;
         self.need_role(&entry, Role::Writer)?;
-        let nonce: [u8; 16] = *random()?;
         let (signed, mut batch, changed) = {
             let inner = entry.read();
             check_writable(&inner, expect)?;
-            let keys = inner.secrets.writing(&inner.control)?;
-            let shape = inner.secrets.shape().ok_or(VaultError::Pending)?;
-            let mut new = std::collections::HashMap::new();
-            let mut batch = Batch::default();
-            let file = match file {
-                Some((path, mode, stored)) => {
-                    let (size, list, object) = stored.list(&keys, &mut batch)?;
-                    rows::put_object(&mut batch, vault, &list, object.clone());
-                    new.insert(list, object);
-                    Some(Edit::File {
-                        path,
-                        mode,
-                        size,
-                        list,
-                    })
-                }
-                None => None,
-            };
-            // Of more versions side by side than one can build on the others stay for the next.
-            let parents: Vec<CommitId> = inner.heads.iter().take(MAX_PARENTS).copied().collect();
-            let view = if parents == inner.heads {
-                self.view(&entry, &inner)?
-            } else {
-                self.view_of(&entry, &inner, &parents)?.map(Arc::new)
-            };
-            let root = if let Some(view) = &view {
-                view.root()
-            } else {
-                let (root, object) = tree::empty(&keys, vault)?;
-                new.insert(root, object);
-                root
-            };
-            let objects = VaultObjects {
-                store: &self.store,
-                vault,
-                new: Some(&new),
-            };
-            let tag = inner
-                .commits
-                .next_tag(&parents, self.me, &inner.control, nonce);
-            let asked: BTreeSet<String> = edits
-                .iter()
-                .chain(&file)
-                .map(|e| e.path().to_owned())
-                .collect();
-            let mut all = view
-                .as_ref()
-                .map_or_else(Vec::new, |view| view.edits(&inner.commits));
-            all.extend(edits);
-            all.extend(file);
-            let edited =
-                Tree::new(&objects, &*inner.secrets, *vault, root).edit(all, tag, shape, &keys)?;
-            // What the heads' coming together changes nobody asked for.
-            let settled = view.iter().flat_map(|v| v.differing().map(str::to_owned));
-            let changed: BTreeSet<String> = edited.changed.into_iter().chain(settled).collect();
-            let changed: Vec<String> = changed.intersection(&asked).cloned().collect();
-            let commit: Commit = inner.commits.next(
-                &parents,
-                self.me,
-                &inner.control,
-                edited.root,
-                nonce,
-                now_ms(),
-            );
-            for (address, bytes) in edited.objects {
-                entry.born(address);
-                rows::put_object(&mut batch, vault, &address, bytes);
-            }
-            // A removal of everything leaves the empty tree, whose page nobody sealed yet.
-            if let Some(bytes) = new.remove(&edited.root) {
-                rows::put_object(&mut batch, vault, &edited.root, bytes);
-            }
-            (SignedCommit::sign(commit, &self.key), batch, changed)
+            self.next_version(&entry, &inner, edits, file)?
         };
         let version = CommitId::from(signed.id());
         if changed.is_empty() {
@@ -286,6 +213,74 @@ impl Vaults {
         let place = move |inner: &mut Inner| take_own(inner, &id, &signed);
         self.change(&entry, one_writer, batch, place).await?;
         Ok(Edited { version, changed })
+    }
+
+    /// The version that edits make of what is shown, the rows of its objects, and which paths it changes of those that were asked for.
+    fn next_version(
+        &self,
+        entry: &Entry,
+        inner: &Inner,
+        mut edits: Vec<Edit>,
+        file: Option<(String, u32, Stored)>,
+    ) -> Result<(SignedCommit, Batch, Vec<String>), VaultError> {
+        let vault = &entry.id;
+        let keys = inner.secrets.writing(&inner.control)?;
+        let shape = inner.secrets.shape().ok_or(VaultError::Pending)?;
+        let mut new = HashMap::new();
+        let mut batch = Batch::default();
+        if let Some((path, mode, stored)) = file {
+            let (size, list, object) = stored.list(&keys, &mut batch)?;
+            rows::put_object(&mut batch, vault, &list, object.clone());
+            new.insert(list, object);
+            edits.push(Edit::File {
+                path,
+                mode,
+                size,
+                list,
+            });
+        }
+        let asked: BTreeSet<String> = edits.iter().map(|e| e.path().to_owned()).collect();
+        // Of more versions side by side than one can build on the others stay for the next.
+        let parents: Vec<CommitId> = inner.heads.iter().take(MAX_PARENTS).copied().collect();
+        let view = if parents == inner.heads {
+            self.view(entry, inner)?
+        } else {
+            self.view_of(entry, inner, &parents)?.map(Arc::new)
+        };
+        let root = if let Some(view) = &view {
+            view.root()
+        } else {
+            let (root, object) = tree::empty(&keys, vault)?;
+            new.insert(root, object);
+            root
+        };
+        let objects = VaultObjects {
+            store: &self.store,
+            vault,
+            new: Some(&new),
+        };
+        let together = view.as_ref().map(|view| view.edits(&inner.commits));
+        let all = together.into_iter().flatten().chain(edits).collect();
+        let nonce = *random()?;
+        let (me, control) = (self.me, &inner.control);
+        let tag = inner.commits.next_tag(&parents, me, control, nonce);
+        let edited =
+            Tree::new(&objects, &*inner.secrets, *vault, root).edit(all, tag, shape, &keys)?;
+        // What the heads' coming together changes nobody asked for.
+        let settled = view.iter().flat_map(|v| v.differing().map(str::to_owned));
+        let changed: BTreeSet<String> = edited.changed.into_iter().chain(settled).collect();
+        let changed = changed.intersection(&asked).cloned().collect();
+        let commits = &inner.commits;
+        let commit = commits.next(&parents, me, control, edited.root, nonce, now_ms());
+        for (address, bytes) in edited.objects {
+            entry.born(address);
+            rows::put_object(&mut batch, vault, &address, bytes);
+        }
+        // A removal of everything leaves the empty tree, whose page nobody sealed yet.
+        if let Some(bytes) = new.remove(&edited.root) {
+            rows::put_object(&mut batch, vault, &edited.root, bytes);
+        }
+        Ok((SignedCommit::sign(commit, &self.key), batch, changed))
     }
 
     pub(super) fn objects<'a>(&'a self, entry: &'a Entry) -> VaultObjects<'a> {

@@ -133,8 +133,8 @@ impl Vaults {
         let mut large = false;
         for version in commits {
             let bytes = self.commit_bytes(vault, &version.id)?;
-            let new = match version.root {
-                Some(root) => tree::difference(&objects, &version.before, &root)?,
+            let new = match version.tree {
+                Some(tree) => tree::difference(&objects, &version.before, &tree)?,
                 None => Vec::new(),
             };
             let new: Vec<Address> = new.into_iter().filter(|a| !sent.contains(a)).collect();
@@ -260,7 +260,7 @@ impl Vaults {
 struct ToTell {
     id: CommitId,
     /// Its tree, unless the header goes alone.
-    root: Option<Address>,
+    tree: Option<Address>,
     /// Trees that the peer has by then.
     before: Vec<Address>,
 }
@@ -282,7 +282,7 @@ fn to_tell(inner: &Inner, known: &[CommitId]) -> Vec<ToTell> {
         let parents = header.parents.iter();
         Some(ToTell {
             id,
-            root: inner
+            tree: inner
                 .whole_root(&id)
                 .filter(|_| !alone && !inner.prunable.contains(&id)),
             before: parents.filter_map(|p| inner.whole_root(p)).collect(),

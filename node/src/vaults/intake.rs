@@ -431,7 +431,10 @@ impl<'e> Step<'e> {
         let objects = self.objects(vaults);
         let here = match tree::difference(&objects, &roots, &header.root) {
             Ok(here) => here,
-            Err(TreeError::Missing(_)) => return Ok(self.keep_below(&header.root)),
+            Err(TreeError::Missing(_)) => {
+                self.keep_below(&header.root);
+                return Ok(());
+            }
             Err(e @ (TreeError::Store(..) | TreeError::Damaged(_))) => return Err(e.into()),
             Err(e) => {
                 self.spoiled(inner, id, &e);

@@ -114,10 +114,10 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Ages and instants: `3 s ago` is `just now`, `2026-11-24T09:12:03.12Z` is `[TIME]`, the name of a socket is `[SOCKET]`.
+/// Ages and instants: `3 s ago` is `just now`, `2026-11-24T09:12:03.12Z` is `[TIME]`, the name of a socket is `[SOCKET]`, the size of a store `[SIZE]`.
 fn steady_times(text: &str) -> String {
     text.split_inclusive('\n')
-        .map(|line| socket(&ages(&instants(line))))
+        .map(|line| sizes(&socket(&ages(&instants(line)))))
         .collect()
 }
 
@@ -151,6 +151,21 @@ fn ages(line: &str) -> String {
         );
     }
     out
+}
+
+/// What a store takes depends on how its files grew.
+fn sizes(line: &str) -> String {
+    let Some((before, after)) = line.split_once("\"storeBytes\": ") else {
+        return match line.split_once("   unlocked by ") {
+            Some((store, method)) if line.starts_with("store ") => {
+                let store = store.rsplit_once("   ").map_or(store, |(path, _)| path);
+                format!("{store}   [SIZE]   unlocked by {method}")
+            }
+            _ => line.to_owned(),
+        };
+    };
+    let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{before}\"storeBytes\": [N]{rest}")
 }
 
 fn socket(line: &str) -> String {
