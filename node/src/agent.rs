@@ -17,7 +17,7 @@ use crate::net::{Net, NetError};
 use crate::peers::{Peers, PeersError, Start};
 use crate::record::Record;
 use crate::store::{Store, StoreError};
-use crate::vaults::{SPARED, VaultError, Vaults};
+use crate::vaults::{VaultError, Vaults};
 use crate::watch::{Nodes, Watches};
 use crate::workload::{self, IssuerError, Workloads};
 use polykey_core::ids::NodeId;
@@ -36,6 +36,8 @@ use zeroize::Zeroizing;
 
 /// How often grants that have expired are looked for.
 const EXPIRY: Duration = Duration::from_secs(20);
+/// The shortest time between two collections.
+const COLLECT: Duration = Duration::from_millis(100);
 /// How long owners have to hand a new member its key before any reader does.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long requests that were begun before the stop may take to end.
@@ -77,6 +79,8 @@ pub struct Config {
     pub move_here: bool,
     /// A person says that no other copy of this node runs any more.
     pub only_copy: bool,
+    /// For how long what no version needs is spared: [`SPARED`](crate::vaults::SPARED), but in tests.
+    pub spare: Duration,
     /// Domain of the headless Service of the nodes.
     pub peers_domain: Option<String>,
 }
@@ -221,6 +225,7 @@ impl Agent {
             boot: store.boot(),
             since,
             operator: config.operator.clone(),
+            spare: config.spare,
         };
         let services = Arc::new(Services {
             about,
@@ -249,7 +254,7 @@ impl Agent {
             audit,
             stop_asked,
             probes,
-            expiry: tokio::spawn(tend(vaults, services_access)),
+            expiry: tokio::spawn(tend(vaults, services_access, config.spare)),
             released,
         })
     }
@@ -438,15 +443,15 @@ fn writing_to(
 }
 
 /// What vaults need from time to time.
-async fn tend(vaults: Arc<Vaults>, access: Arc<Access>) {
-    tokio::join!(end_expired(&vaults), collect(&vaults, &access));
+async fn tend(vaults: Arc<Vaults>, access: Arc<Access>, spare: Duration) {
+    tokio::join!(end_expired(&vaults), collect(&vaults, &access, spare));
 }
 
 /// What no version needs goes, some time after it came to be so.
-async fn collect(vaults: &Vaults, access: &Access) {
+async fn collect(vaults: &Vaults, access: &Access, spare: Duration) {
     loop {
-        tokio::time::sleep(SPARED).await;
-        vaults.collect_all(&access.pins().collect()).await;
+        tokio::time::sleep(spare.max(COLLECT)).await;
+        vaults.collect_all(&access.pins().collect(), spare).await;
     }
 }
 

@@ -3,7 +3,9 @@
 use anyhow::{Context, Result};
 use hyper::Method;
 use polykey_client::access::{AccessReply, AccessSet};
-use polykey_client::api::{Edit, EditReply, Edits, Put, Secret, Status, Vault, VaultName};
+use polykey_client::api::{
+    Edit, EditReply, Edits, PruneReply, PruneRequest, Put, Secret, Status, Vault, VaultName,
+};
 use polykey_client::http::{self, Connection};
 use polykey_client::unix;
 use polykey_core::enc;
@@ -91,6 +93,16 @@ impl Socket {
             .send(Method::GET, &at, "application/json", Vec::new())
             .await?;
         Ok(http::whole(answer).await?.to_vec())
+    }
+
+    /// Lets go of the contents of all versions before the newest.
+    ///
+    /// # Errors
+    /// When it is not acknowledged.
+    pub async fn prune(&mut self, vault: &str) -> Result<PruneReply> {
+        let request = PruneRequest::default();
+        let at = format!("/v1/vaults/{vault}/prune");
+        Ok(self.0.call(Method::POST, &at, &request).await?)
     }
 
     /// Everything that a node says about itself.

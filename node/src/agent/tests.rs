@@ -1,4 +1,5 @@
 use super::*;
+use crate::vaults::SPARED;
 use polykey_client::api::Status;
 use polykey_core::control::Role;
 use polykey_core::tree::Edit;
@@ -21,6 +22,7 @@ fn config(dir: &Path) -> Config {
         pod_name: None,
         move_here: false,
         only_copy: false,
+        spare: SPARED,
         peers_domain: None,
     }
 }

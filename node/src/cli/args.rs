@@ -570,6 +570,16 @@ pub struct AgentStart {
     /// This is the only copy of the node that is left: write again after another was found
     #[arg(long)]
     pub only_copy: bool,
+    /// Spare what no version needs for so many milliseconds before it is removed (to test that it is)
+    #[arg(
+        long,
+        hide = true,
+        value_name = "MS",
+        env = "PK_SPARE_MS",
+        hide_env_values = true,
+        default_value_t = 3_600_000
+    )]
+    pub spare_ms: u64,
     /// UDP address for peers
     #[arg(long, value_name = "ADDR", default_value = "[::]:0")]
     pub listen: SocketAddr,

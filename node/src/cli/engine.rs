@@ -15,6 +15,7 @@ use polykey_core::keys::Words;
 use polykey_core::unlock::{Secret, UnlockError};
 use std::error::Error;
 use std::path::Path;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Whether there is an identity.
@@ -107,6 +108,7 @@ fn config(context: &Context, args: &AgentStart, unlock: Unlock) -> Result<agent:
         pod_name: of_pod.pod_name.clone(),
         move_here: of_pod.move_store,
         only_copy: args.only_copy,
+        spare: Duration::from_millis(args.spare_ms),
         peers_domain: of_pod.peers_domain.clone(),
     })
 }

@@ -3,7 +3,7 @@
 use super::admin::{MAX_SMALL, usage};
 use super::guard::Admin;
 use super::reply::{self, Failed};
-use crate::vaults::{Keep, SPARED};
+use crate::vaults::Keep;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request};
 use axum::response::Response;
@@ -158,7 +158,10 @@ pub async fn prune(
     }
     let pruned = admin.vaults.prune(&vault, &keep).await?;
     let pins: HashSet<CommitId> = admin.access.pins().collect();
-    let collected = admin.vaults.collect(&vault, &pins, SPARED).await?;
+    let collected = admin
+        .vaults
+        .collect(&vault, &pins, admin.about.spare)
+        .await?;
     Ok(reply::json(&PruneReply {
         keep: pruned.keep,
         versions: pruned.versions,

@@ -59,6 +59,8 @@ pub struct About {
     pub since: Instant,
     /// `namespace:serviceaccount` of the operator.
     pub operator: Option<String>,
+    /// For how long what no version needs is spared.
+    pub spare: Duration,
 }
 
 /// What the handlers work with. They get it through `guard` only.

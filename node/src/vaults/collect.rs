@@ -207,9 +207,9 @@ impl Vaults {
     }
 
     /// Collects in every vault, and gives the disk back what came free. A vault in which that fails does not keep the others from it.
-    pub async fn collect_all(&self, pins: &HashSet<CommitId>) {
+    pub async fn collect_all(&self, pins: &HashSet<CommitId>, age: Duration) {
         for entry in self.all() {
-            match self.collect(&entry.id, pins, SPARED).await {
+            match self.collect(&entry.id, pins, age).await {
                 Ok(done) if done.removed > 0 => {
                     tracing::info!(vault = %entry.id.short(), objects = done.removed, bytes = done.bytes, "what no version needs is gone");
                 }

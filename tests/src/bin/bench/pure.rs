@@ -121,14 +121,15 @@ fn changes(secrets: usize) -> Result<Vec<usize>> {
         };
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&(turn as u64).to_le_bytes());
-        let tag = commits.next_tag(me, &owner.control, nonce);
+        let heads = commits.heads();
+        let tag = commits.next_tag(&heads, me, &owner.control, nonce);
         let before = root;
         let edited =
             Tree::new(&memory, &ring, vault, root).edit(edits, tag, &owner.shape, &keys)?;
         root = edited.root;
         memory.0.extend(edited.objects);
         let now = NOW + turn as u64;
-        let commit = commits.next(me, &owner.control, root, nonce, now, Vec::new());
+        let commit = commits.next(&heads, me, &owner.control, root, nonce, now);
         let signed = SignedCommit::sign(commit, &owner.key);
         commits.restore(&signed, &owner.control)?;
         if turn == 0 {

@@ -45,10 +45,11 @@ pub async fn run(options: &Kills, chance: &mut Chance) -> Result<bool> {
         seen.looks, seen.versions, seen.replaced
     );
     println!(
-        "kills {}, rounds {rounds}, seconds {}, acknowledged writes {}, lost {}, torn {}, went back {}, repairs by hand 0",
+        "kills {}, rounds {rounds}, seconds {}, acknowledged writes {}, pruned {}, lost {}, torn {}, went back {}, repairs by hand 0",
         EACH * rounds,
         progress.took().as_secs(),
         tally.acknowledged(),
+        tally.gone,
         tally.lost,
         seen.torn,
         seen.back

@@ -100,11 +100,12 @@ pub async fn run(options: &Power, chance: &mut Chance) -> Result<bool> {
         cuts.syncs
     );
     println!(
-        "power cuts {}, rounds {}, seconds {}, acknowledged writes {}, lost {}, repairs by hand 0",
+        "power cuts {}, rounds {}, seconds {}, acknowledged writes {}, pruned {}, lost {}, repairs by hand 0",
         cuts.count,
         options.cuts,
         progress.took().as_secs(),
         tally.acknowledged(),
+        tally.gone,
         tally.lost
     );
     Ok(tally.lost == 0)

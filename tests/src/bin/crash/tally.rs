@@ -19,6 +19,10 @@ pub struct Tally {
     before: usize,
     /// How many writes were not there when they were looked for.
     pub lost: u64,
+    /// What writes before this one held on the present machines may be let go of.
+    pruned: u64,
+    /// How many writes were let go of when they were looked for.
+    pub gone: u64,
 }
 
 impl Tally {
@@ -29,8 +33,9 @@ impl Tally {
     pub async fn check(&mut self, line: &Line, written: Written) -> Result<()> {
         let mut laptop = Socket::open(&line.laptop_socket()).await?;
         let mut by_slot = BTreeMap::new();
+        self.pruned = self.pruned.max(written.pruned);
         for (number, version) in &written.acknowledged {
-            self.lost += u64::from(!holds(&mut laptop, *number, version).await);
+            self.look(&mut laptop, *number, version).await;
             by_slot.insert(slot(*number), *number);
         }
         line.converged().await?;
@@ -60,20 +65,23 @@ impl Tally {
         let mut laptop = Socket::open(&line.laptop_socket()).await?;
         for (number, version) in std::mem::take(&mut self.acknowledged) {
             self.before += 1;
-            self.lost += u64::from(!holds(&mut laptop, number, &version).await);
+            self.look(&mut laptop, number, &version).await;
         }
+        self.pruned = 0;
         Ok(())
     }
-}
 
-/// Whether the version of an acknowledged write still has that write in it; says so if not.
-async fn holds(socket: &mut Socket, number: u64, version: &CommitId) -> bool {
-    let read = read(socket, number, version).await;
-    let good = read.as_ref().is_ok_and(|v| *v == value(number));
-    if !good {
-        eprintln!("lost: write {number}, version {version}: {}", told(read));
+    /// Whether the version of an acknowledged write still has that write in it, unless it was let go of; says so if not.
+    async fn look(&mut self, socket: &mut Socket, number: u64, version: &CommitId) {
+        match read(socket, number, version).await {
+            Ok(found) if found == value(number) => {}
+            Err(e) if number < self.pruned && e.to_string().contains("pruned") => self.gone += 1,
+            other => {
+                eprintln!("lost: write {number}, version {version}: {}", told(other));
+                self.lost += 1;
+            }
+        }
     }
-    good
 }
 
 /// What the version of a write has where that write was.

@@ -15,6 +15,8 @@ pub const PAIR: [&str; 2] = ["pair/a", "pair/b"];
 const SLOTS: u64 = 32;
 /// One of so many writes is a large one, which the store keeps elsewhere.
 const LARGE: u64 = 7;
+/// After so many writes old versions are let go of: collections go on beside writers and syncers.
+const PRUNED: u64 = 60;
 
 /// A writer at work.
 pub struct Writer {
@@ -28,6 +30,8 @@ pub struct Written {
     pub acknowledged: Vec<(u64, CommitId)>,
     /// Number of the last write that was begun. Unless it is the last of `acknowledged`, it may be there or not.
     pub attempted: u64,
+    /// What writes before this one held may be let go of.
+    pub pruned: u64,
 }
 
 impl Writer {
@@ -40,6 +44,7 @@ impl Writer {
             let mut written = Written {
                 acknowledged: Vec::new(),
                 attempted: first - 1,
+                pruned: 0,
             };
             while !stopped.load(Ordering::Relaxed) {
                 written.attempted += 1;
@@ -50,6 +55,12 @@ impl Writer {
                         .acknowledged
                         .push((written.attempted, reply.version)),
                     Err(_) => break,
+                }
+                if written.attempted.is_multiple_of(PRUNED) {
+                    written.pruned = written.attempted;
+                    if socket.prune(VAULT).await.is_err() {
+                        break;
+                    }
                 }
             }
             Ok(written)
