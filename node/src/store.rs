@@ -1,203 +1,50 @@
-//! The store: one sled database behind this file, which is the only one that names it. Rows are sealed, batches are atomic, and a commit is acknowledged only after the disk has it.
+//! The store: rows in one database, large ones in packs beside it. Rows are sealed, batches are atomic, and a commit is acknowledged only after the disk has it.
 //!
-//! sled's own flush ends in `sync_file_range` on Linux: neither the disk's cache nor the metadata of a grown file is written by it. So each flush is followed by an `fdatasync`
-//! of our own on the same file. That is done once for some hundred commits, and not in front of anybody who waits: a commit is durable by one frame of the [`journal`], whose rows
-//! are given to sled after it, and once more at the next start. One writer thread puts what has queued up into one frame and then answers all.
-//!
-//! Large rows stand in [`packs`] beside it, since sled does not sync those at all.
-//!
-//! A failed write ends writing: what sled then holds in memory may not be on the disk, and nothing may be acknowledged on top of it until the agent starts again.
+//! A commit is durable by one frame of the [`journal`]; its rows are given to the [`database`] after it, and once more at the next start. The database itself is synced once for some
+//! hundred commits, not in front of anybody who waits. Large rows stand in [`packs`], since the database does not sync those at all. One thread, the [`writer`], does all of this.
 
+mod batch;
+mod database;
+mod error;
 mod journal;
+mod lock;
 mod packs;
 mod reclaim;
 mod settings;
+mod writer;
 
-use journal::{Journal, Row};
-use packs::{Appender, INLINE, MAX_ROW, Packs, Place};
+pub use batch::{Batch, Table};
+pub use error::StoreError;
+
+use batch::row_key;
+use database::Database;
+use journal::Row;
+use packs::{MAX_ROW, Packs, Place};
 use polykey_core::row::RowKey;
 use polykey_core::seal::{self, Head};
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
+use writer::{Disk, Job};
 use zeroize::Zeroizing;
 
 /// Version of what the rows hold. Newer is refused, older is migrated.
 const SCHEMA: u32 = 1;
-/// sled's page cache, in bytes.
-const CACHE: u64 = 32 << 20;
 /// Commits that wait for the writer; more wait for a place.
 const QUEUE: usize = 1_024;
-/// Commits that one flush may cover: 64 of the largest (a 64 KiB value each) are 4 MiB.
-const GROUP: usize = 64;
-/// Packs below this size, in bytes, are not worth a look for rows that nobody points to any more.
-const COMPACT_FROM: u64 = 64 << 20;
-/// Rows that one step of compaction moves, in bytes: what it holds in memory.
-const COMPACT_STEP: usize = 8 << 20;
 /// Bytes that are read of an object to follow its refs: those of a page have at most 64.
 const FIRST_READ: usize = seal::HEADER + 64 * 32;
-/// First byte of what sled holds of a row: the row follows, or its place in the packs.
+/// First byte of what the database holds of a row: the row follows, or its place in the packs.
 const HERE: u8 = 0;
 const PACKED: u8 = 1;
-
-/// The tables. A row's key is its table's number and the table's own key, which holds ids and counters, never names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Table {
-    /// Schema version, boot counter, pod name.
-    Meta = 1,
-    /// Per vault: what must never go back.
-    Floor = 2,
-    /// Per vault: its local name and its shape key.
-    Vault = 3,
-    /// Secrets of epochs.
-    Epoch = 4,
-    /// Control operations.
-    Op = 5,
-    /// Wraps that came apart from an operation.
-    Wrap = 6,
-    /// Commits.
-    Commit = 7,
-    /// Sealed objects, their keys ending in their address, which proves them: the only rows that are stored as they are.
-    Object = 8,
-    /// Configured peers.
-    Peer = 9,
-    /// The access set in force.
-    Access = 10,
-    /// Key sets of token issuers.
-    Jwks = 11,
-    /// Audit entries.
-    Audit = 12,
-    /// What arrived before what it depends on.
-    Held = 13,
-    /// Per peer: its highest boot that was seen, and the process that had it.
-    Seen = 14,
-    /// Commits whose contents their authors made wrong. Ids alone.
-    Broken = 15,
-    /// Per vault that a peer introduced: which peer.
-    Guest = 16,
-    /// Commits whose trees are not here: on their way, or let go of. Ids alone.
-    Lean = 17,
-}
-
-/// Why the store could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Another process has it open.
-    #[error("another agent uses {path}{}", .pid.map(|p| format!(" (process {p})")).unwrap_or_default())]
-    InUse {
-        /// Where.
-        path: PathBuf,
-        /// Which process, if it said so.
-        pid: Option<u32>,
-    },
-    /// A pod's store was mounted by another pod.
-    #[error("the store at {path} belongs to {made_by}, and this is {here}")]
-    OtherPod {
-        /// Where.
-        path: PathBuf,
-        /// The pod that made it.
-        made_by: String,
-        /// The pod that opened it.
-        here: String,
-    },
-    /// Made by a newer version.
-    #[error("the store at {path} is of format {found}; this version knows {SCHEMA}")]
-    Newer {
-        /// Where.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-    },
-    /// The database failed.
-    #[error("the store at {path} failed to {step}")]
-    Database {
-        /// Where.
-        path: PathBuf,
-        /// What it was doing.
-        step: &'static str,
-        /// What it said.
-        #[source]
-        source: sled::Error,
-    },
-    /// The file system failed.
-    #[error("the store at {path} failed to {step}")]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// What it was doing.
-        step: &'static str,
-        /// What it said.
-        #[source]
-        source: io::Error,
-    },
-    /// A row was changed, or moved to another place.
-    #[error("a row of table {0:?} is damaged")]
-    Damaged(Table),
-    /// A write failed earlier: see the log; a full disk is the usual cause.
-    #[error(
-        "the store takes no more writes after a failure; free space if the disk is full, then start the agent again"
-    )]
-    Stopped,
-    /// More than a row can hold.
-    #[error("a row of {0} bytes is too large")]
-    TooLarge(usize),
-    /// No randomness for a nonce.
-    #[error("the operating system gave no randomness")]
-    Randomness,
-}
-
-/// Writes that take effect together or not at all.
-#[derive(Default)]
-pub struct Batch {
-    writes: Vec<Write>,
-}
-
-struct Write {
-    table: Table,
-    key: Vec<u8>,
-    value: Option<Zeroizing<Vec<u8>>>,
-}
-
-impl Batch {
-    /// Writes a row.
-    pub fn put(&mut self, table: Table, key: &[u8], value: impl Into<Zeroizing<Vec<u8>>>) {
-        self.writes.push(Write {
-            table,
-            key: key.to_vec(),
-            value: Some(value.into()),
-        });
-    }
-
-    /// Removes a row, if it is there.
-    pub fn remove(&mut self, table: Table, key: &[u8]) {
-        self.writes.push(Write {
-            table,
-            key: key.to_vec(),
-            value: None,
-        });
-    }
-
-    /// True when nothing would change.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.writes.is_empty()
-    }
-
-    /// Adds the writes of another batch behind these.
-    pub fn append(&mut self, mut other: Batch) {
-        self.writes.append(&mut other.writes);
-    }
-}
 
 /// An open store. Dropping it waits for the writer to finish what was handed to it.
 pub struct Store {
     path: PathBuf,
-    db: sled::Db,
+    db: Database,
     packs: Arc<Packs>,
     rows: RowKey,
     queue: Option<mpsc::Sender<Job>>,
@@ -210,40 +57,27 @@ pub struct Store {
     released: watch::Sender<()>,
 }
 
-struct Job {
-    rows: Vec<Row>,
-    /// Keys of rows to move out of this pack.
-    moves: Option<(u32, Vec<Vec<u8>>)>,
-    done: oneshot::Sender<Result<(), StoreError>>,
-}
-
 impl Store {
     /// Opens the store in `dir`, making it when it is not there, and counts this start durably before anything else.
     ///
     /// # Errors
     /// `InUse` when another process has it, `Newer` when a newer version made it, else what failed.
     pub fn open(dir: &Path, rows: RowKey) -> Result<Arc<Store>, StoreError> {
-        let path = dir.to_path_buf();
-        let io = |step| {
-            let path = path.clone();
-            move |source| StoreError::Io { path, step, source }
-        };
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(dir)
-            .map_err(io("make its directory"))?;
-        let lock = lock(dir)?;
-        settings::remove_torn(dir).map_err(io("read its settings"))?;
-        let db = open_database(dir)?;
-        settings::sync(dir).map_err(io("sync its settings"))?;
-        let packs = Arc::new(Packs::open(&dir.join("packs")).map_err(io("open its packs"))?);
-        let mut disk = Disk::open(dir, &packs)?;
+            .map_err(StoreError::io(dir, "make its directory"))?;
+        let lock = lock::take(dir)?;
+        let db = Database::open(dir)?;
+        let packs = Packs::open(&dir.join("packs"));
+        let packs = Arc::new(packs.map_err(StoreError::io(dir, "open its packs"))?);
+        let mut disk = Disk::open(dir, db.clone(), &packs)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let (queue, jobs) = mpsc::channel(QUEUE);
         let mut store = Store {
-            path: path.clone(),
-            db: db.clone(),
+            path: dir.to_path_buf(),
+            db,
             packs: packs.clone(),
             rows,
             queue: Some(queue),
@@ -254,13 +88,13 @@ impl Store {
             released: watch::Sender::new(()),
         };
         store.check_schema()?;
-        disk.recover(&db)?;
+        disk.recover()?;
         store.start_counted(&mut disk)?;
         store.compact(&mut disk)?;
         let spawned = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || write_jobs(jobs, &db, &packs, &mut disk, &stopped));
-        store.writer = Some(spawned.map_err(io("start its writer"))?);
+            .spawn(move || writer::run(jobs, &packs, &mut disk, &stopped));
+        store.writer = Some(spawned.map_err(StoreError::io(dir, "start its writer"))?);
         Ok(Arc::new(store))
     }
 
@@ -324,10 +158,7 @@ impl Store {
     /// `Damaged` when it is not what was written there.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let read = || {
-            let row = self
-                .db
-                .get(row_key(table, key))
-                .map_err(|source| self.database("read", source))?;
+            let row = self.db.get(&row_key(table, key))?;
             row.map(|row| self.opened(table, key, &row)).transpose()
         };
         // A row that was just moved to another pack is found at its new place.
@@ -349,8 +180,8 @@ impl Store {
         if after.is_some() {
             from.push(0);
         }
-        let rows = self.db.range(from..).take(most).map(|row| {
-            let (key, stored) = row.map_err(|source| self.database("read", source))?;
+        let rows = self.db.from(from).take(most).map(|row| {
+            let (key, stored) = row?;
             let bytes = reclaim::place_of(&stored).map_or(stored.len() as u64, Place::length);
             Ok((key.to_vec(), bytes))
         });
@@ -371,16 +202,8 @@ impl Store {
     /// # Errors
     /// When they cannot be measured.
     pub fn size(&self) -> Result<u64, StoreError> {
-        let database = self
-            .db
-            .size_on_disk()
-            .map_err(|source| self.database("measure", source))?;
-        let packs = self
-            .packs
-            .sizes()
-            .map_err(|source| self.io("list its packs", source))?;
-        let packs: u64 = packs.iter().map(|(_, size)| size).sum();
-        Ok(database + packs + journal::SIZE as u64)
+        let packs: u64 = self.pack_sizes()?.iter().map(|(_, size)| size).sum();
+        Ok(self.db.size()? + packs + journal::SIZE as u64)
     }
 
     /// The beginning of an object. Unlike what [`Store::get`] gives they are not compared with its address:
@@ -395,10 +218,7 @@ impl Store {
     }
 
     fn read_head(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
-        let row = self
-            .db
-            .get(row_key(Table::Object, key))
-            .map_err(|source| self.database("read", source))?;
+        let row = self.db.get(&row_key(Table::Object, key))?;
         let Some(row) = row else { return Ok(None) };
         match row.split_first() {
             Some((&HERE, row)) => Ok(Some(Head::of(row))),
@@ -407,7 +227,7 @@ impl Store {
                 let start = |most| {
                     self.packs
                         .read_start(place, most)
-                        .map_err(|source| self.io("read its packs", source))?
+                        .map_err(StoreError::io(&self.path, "read its packs"))?
                         .ok_or(StoreError::Damaged(Table::Object))
                 };
                 let mut first = start(FIRST_READ)?;
@@ -427,9 +247,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn has(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
-        self.db
-            .contains_key(row_key(table, key))
-            .map_err(|source| self.database("read", source))
+        self.db.has(&row_key(table, key))
     }
 
     /// Bytes of the rows of a table whose key starts with `prefix`, as they are stored. None of them is read from the packs.
@@ -438,9 +256,9 @@ impl Store {
     /// When the database fails.
     pub fn stored(&self, table: Table, prefix: &[u8]) -> Result<u64, StoreError> {
         self.db
-            .scan_prefix(row_key(table, prefix))
+            .below(&row_key(table, prefix))
             .map(|row| {
-                let (_, row) = row.map_err(|source| self.database("read", source))?;
+                let (_, row) = row?;
                 Ok(match row.split_first() {
                     Some((&PACKED, place)) => Place::from_bytes(place).map_or(0, Place::length),
                     _ => row.len() as u64,
@@ -455,8 +273,8 @@ impl Store {
         table: Table,
         prefix: &[u8],
     ) -> impl Iterator<Item = Result<(Vec<u8>, Zeroizing<Vec<u8>>), StoreError>> + '_ {
-        self.db.scan_prefix(row_key(table, prefix)).map(move |row| {
-            let (key, value) = row.map_err(|source| self.database("read", source))?;
+        self.db.below(&row_key(table, prefix)).map(move |row| {
+            let (key, value) = row?;
             let key = key[1..].to_vec();
             match self.opened(table, &key, &value) {
                 Ok(value) => Ok((key, value)),
@@ -529,7 +347,7 @@ impl Store {
                 packed = self
                     .packs
                     .read(place)
-                    .map_err(|source| self.io("read its packs", source))?
+                    .map_err(StoreError::io(&self.path, "read its packs"))?
                     .ok_or(StoreError::Damaged(table))?;
                 &packed
             }
@@ -578,73 +396,7 @@ impl Store {
             u64::from(SCHEMA).to_be_bytes().to_vec(),
         );
         batch.put(Table::Meta, b"boot", self.boot.to_be_bytes().to_vec());
-        disk.write(&self.db, [self.sealed(batch)?])
-    }
-
-    /// Moves the rows that are in packs into new ones when less than half of what the packs hold is pointed to, and removes the old ones. A crash at any point leaves either
-    /// place whole.
-    fn compact(&self, disk: &mut Disk) -> Result<(), StoreError> {
-        let sizes = self
-            .packs
-            .sizes()
-            .map_err(|source| self.io("list its packs", source))?;
-        let total: u64 = sizes.iter().map(|(_, size)| size).sum();
-        if total < COMPACT_FROM {
-            return Ok(());
-        }
-        let mut live = Vec::new();
-        for row in self.db.iter() {
-            let (key, stored) = row.map_err(|source| self.database("read", source))?;
-            if let Some(place) = stored
-                .split_first()
-                .filter(|(kind, _)| **kind == PACKED)
-                .and_then(|(_, place)| Place::from_bytes(place))
-            {
-                live.push((key, place));
-            }
-        }
-        if live.iter().map(|(_, place)| place.length()).sum::<u64>() * 2 > total {
-            return Ok(());
-        }
-        disk.packs
-            .begin_next()
-            .map_err(|source| self.io("begin a pack", source))?;
-        let (mut rows, mut held): (Vec<Row>, usize) = (Vec::new(), 0);
-        for (key, place) in live {
-            if let Some(row) = self
-                .packs
-                .read(place)
-                .map_err(|source| self.io("read its packs", source))?
-            {
-                held += row.len();
-                rows.push((key.to_vec(), Some(row)));
-            }
-            if held >= COMPACT_STEP {
-                disk.write(&self.db, [std::mem::take(&mut rows)])?;
-                held = 0;
-            }
-        }
-        disk.write(&self.db, [rows])?;
-        sizes
-            .iter()
-            .try_for_each(|(number, _)| self.packs.remove(*number))
-            .map_err(|source| self.io("remove an old pack", source))
-    }
-
-    fn io(&self, step: &'static str, source: io::Error) -> StoreError {
-        StoreError::Io {
-            path: self.path.clone(),
-            step,
-            source,
-        }
-    }
-
-    fn database(&self, step: &'static str, source: sled::Error) -> StoreError {
-        StoreError::Database {
-            path: self.path.clone(),
-            step,
-            source,
-        }
+        disk.write([self.sealed(batch)?])
     }
 
     /// True once a write has failed.
@@ -660,331 +412,6 @@ impl Drop for Store {
         if let Some(writer) = self.writer.take() {
             writer.join().ok();
         }
-    }
-}
-
-fn row_key(table: Table, key: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1 + key.len());
-    out.push(table as u8);
-    out.extend_from_slice(key);
-    out
-}
-
-/// Takes the store for this process. The file says which one, for the error of the next.
-fn lock(dir: &Path) -> Result<File, StoreError> {
-    let io = |source| StoreError::Io {
-        path: dir.to_path_buf(),
-        step: "lock",
-        source,
-    };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(dir.join("lock"))
-        .map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            (&file).take(16).read_to_string(&mut text).ok();
-            return Err(StoreError::InUse {
-                path: dir.to_path_buf(),
-                pid: text.trim().parse().ok(),
-            });
-        }
-        Err(TryLockError::Error(e)) => return Err(io(e)),
-    }
-    file.set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(io)?;
-    Ok(file)
-}
-
-/// Opens sled. A `snap.*` file only speeds its recovery up; when one is damaged, it is put aside and everything is read from the log itself.
-fn open_database(dir: &Path) -> Result<sled::Db, StoreError> {
-    let open = || {
-        sled::Config::new()
-            .path(dir)
-            .cache_capacity(CACHE)
-            .flush_every_ms(None)
-            .mode(sled::Mode::HighThroughput)
-            .open()
-    };
-    let result = match open() {
-        Err(sled::Error::Corruption { .. }) if put_snapshots_aside(dir) => {
-            tracing::warn!(store = %dir.display(), "a snapshot of the database was damaged; it was put aside and the log is read from its beginning");
-            open()
-        }
-        other => other,
-    };
-    result.map_err(|e| match e {
-        sled::Error::Io(ref io) if io.to_string().contains("could not acquire lock") => {
-            StoreError::InUse {
-                path: dir.to_path_buf(),
-                pid: None,
-            }
-        }
-        source => StoreError::Database {
-            path: dir.to_path_buf(),
-            step: "open",
-            source,
-        },
-    })
-}
-
-/// True when there was one to put aside.
-fn put_snapshots_aside(dir: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(dir) else {
-        return false;
-    };
-    let snapshots: Vec<PathBuf> = entries
-        .flatten()
-        .map(|e| e.path())
-        .filter(|p| {
-            p.file_name()
-                .and_then(|n| n.to_str())
-                .is_some_and(|n| n.starts_with("snap."))
-        })
-        .collect();
-    let aside = |path: &PathBuf| {
-        let name = path
-            .file_name()
-            .map(|n| n.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        fs::rename(path, dir.join(format!("damaged-{name}"))).is_ok()
-    };
-    !snapshots.is_empty() && snapshots.iter().all(aside)
-}
-
-/// What makes writes durable: the journal, our own handle of sled's file for `fdatasync`, and the end of the packs.
-struct Disk {
-    path: PathBuf,
-    file: File,
-    packs: Appender,
-    journal: Journal,
-    /// What the journal held at the start.
-    held: Vec<Row>,
-}
-
-impl Disk {
-    fn open(dir: &Path, packs: &Packs) -> Result<Disk, StoreError> {
-        let io = |step| {
-            move |source| StoreError::Io {
-                path: dir.to_path_buf(),
-                step,
-                source,
-            }
-        };
-        // The names of files that were just made are on the disk only after their directories are.
-        for made in [
-            Some(dir),
-            dir.parent().filter(|p| !p.as_os_str().is_empty()),
-        ]
-        .into_iter()
-        .flatten()
-        {
-            File::open(made)
-                .and_then(|d| d.sync_all())
-                .map_err(io("sync its directory"))?;
-        }
-        let file = File::open(dir.join("db")).map_err(io("open its file"))?;
-        let packs = Appender::open(packs).map_err(io("open its packs"))?;
-        let (journal, held) = Journal::open(dir).map_err(io("open its journal"))?;
-        Ok(Disk {
-            path: dir.to_path_buf(),
-            file,
-            packs,
-            journal,
-            held,
-        })
-    }
-
-    /// Gives sled what the journal holds: it may have lost any part of it.
-    fn recover(&mut self, db: &sled::Db) -> Result<(), StoreError> {
-        let held = std::mem::take(&mut self.held);
-        self.apply(db, held)?;
-        self.checkpoint(db)
-    }
-
-    /// Writes batches, each whole or not at all, and returns when the disk has all of them: large rows first, then what points to them.
-    fn write(
-        &mut self,
-        db: &sled::Db,
-        batches: impl IntoIterator<Item = Vec<Row>>,
-    ) -> Result<(), StoreError> {
-        let rows = batches
-            .into_iter()
-            .flatten()
-            .map(|row| self.place(row))
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(|e| self.io("write its packs", e))?;
-        self.packs
-            .sync()
-            .map_err(|e| self.io("sync its packs", e))?;
-        if self.journaled(&rows)? {
-            return self.apply(db, rows);
-        }
-        self.checkpoint(db)?;
-        if self.journaled(&rows)? {
-            return self.apply(db, rows);
-        }
-        // More than a journal: sled's own batch is whole or not there.
-        let mut batch = sled::Batch::default();
-        for (key, value) in rows {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        db.apply_batch(batch)
-            .map_err(|e| self.database("write", e))?;
-        self.sync(db)
-    }
-
-    fn journaled(&mut self, rows: &[Row]) -> Result<bool, StoreError> {
-        let written = self.journal.write(rows);
-        written.map_err(|e| self.io("write its journal", e))
-    }
-
-    /// Tells sled, in memory. The journal has it.
-    fn apply(&self, db: &sled::Db, rows: Vec<Row>) -> Result<(), StoreError> {
-        for (key, value) in rows {
-            let result = match value {
-                Some(value) => db.insert(key, value),
-                None => db.remove(key),
-            };
-            result.map_err(|e| self.database("write", e))?;
-        }
-        Ok(())
-    }
-
-    /// Brings to the disk what sled holds, after which the journal may begin again.
-    fn checkpoint(&mut self, db: &sled::Db) -> Result<(), StoreError> {
-        self.sync(db)?;
-        let mut round = [0; 16];
-        getrandom::fill(&mut round).map_err(|_| StoreError::Randomness)?;
-        let begun = self.journal.begin(round);
-        begun.map_err(|e| self.io("write its journal", e))
-    }
-
-    fn sync(&self, db: &sled::Db) -> Result<(), StoreError> {
-        db.flush().map_err(|e| self.database("flush", e))?;
-        self.file.sync_data().map_err(|e| self.io("sync", e))
-    }
-
-    /// Puts a large row into a pack, and leaves its place in sled.
-    fn place(&mut self, (key, row): Row) -> io::Result<Row> {
-        let stored = match row {
-            None => None,
-            Some(row) if row.len() <= INLINE => Some([&[HERE], row.as_slice()].concat()),
-            Some(row) => Some([&[PACKED], &self.packs.append(&row)?.to_bytes()[..]].concat()),
-        };
-        Ok((key, stored))
-    }
-
-    fn io(&self, step: &'static str, source: io::Error) -> StoreError {
-        StoreError::Io {
-            path: self.path.clone(),
-            step,
-            source,
-        }
-    }
-
-    fn database(&self, step: &'static str, source: sled::Error) -> StoreError {
-        StoreError::Database {
-            path: self.path.clone(),
-            step,
-            source,
-        }
-    }
-}
-
-/// Moves rows that still stand in `pack` to the end of the packs. One that cannot be read stays, and so does its pack.
-fn move_rows(
-    db: &sled::Db,
-    packs: &Packs,
-    disk: &mut Disk,
-    pack: u32,
-    keys: Vec<Vec<u8>>,
-) -> Result<(), StoreError> {
-    let begun = disk.packs.leave(pack);
-    begun.map_err(|e| disk.io("begin a pack", e))?;
-    let mut rows = Vec::new();
-    for key in keys {
-        let stored = db
-            .get(&key)
-            .map_err(|source| disk.database("read", source))?;
-        let place = stored.and_then(|stored| reclaim::place_of(&stored));
-        if let Some(place) = place.filter(|p| p.file() == pack)
-            && let Ok(Some(row)) = packs.read(place)
-        {
-            rows.push((key, Some(row)));
-        }
-    }
-    disk.write(db, [rows])
-}
-
-/// The writer: takes what has queued up, writes and syncs it once, answers all.
-fn write_jobs(
-    mut jobs: mpsc::Receiver<Job>,
-    db: &sled::Db,
-    packs: &Packs,
-    disk: &mut Disk,
-    stopped: &AtomicBool,
-) {
-    while let Some(first) = jobs.blocking_recv() {
-        let mut group = vec![first];
-        while group.len() < GROUP {
-            let Ok(next) = jobs.try_recv() else { break };
-            group.push(next);
-        }
-        let (mut rows, mut answers, mut moves) = (Vec::new(), Vec::new(), Vec::new());
-        for job in group {
-            rows.push(job.rows);
-            answers.push(job.done);
-            moves.extend(job.moves);
-        }
-        let result = if stopped.load(Ordering::Acquire) {
-            Err(StoreError::Stopped)
-        } else {
-            let written = disk.write(db, rows);
-            let mut moves = moves.into_iter();
-            written.and_then(|()| {
-                moves.try_for_each(|(pack, keys)| move_rows(db, packs, disk, pack, keys))
-            })
-        };
-        if let Err(e) = &result {
-            stopped.store(true, Ordering::Release);
-            if !matches!(e, StoreError::Stopped) {
-                tracing::error!(
-                    error = e as &dyn std::error::Error,
-                    "a write failed; the store takes no more until the agent starts again"
-                );
-            }
-        }
-        let failed = result.is_err();
-        // The first waiter gets the cause, the others that writing has stopped.
-        let mut result = Some(result);
-        for done in answers {
-            let answer = if failed {
-                result.take().unwrap_or(Err(StoreError::Stopped))
-            } else {
-                Ok(())
-            };
-            done.send(answer).ok();
-        }
-    }
-    if !stopped.load(Ordering::Acquire)
-        && let Err(e) = disk.checkpoint(db)
-    {
-        // Nothing is lost: the journal has it.
-        tracing::warn!(
-            error = &e as &dyn std::error::Error,
-            "the store could not be tidied up at its end"
-        );
     }
 }
 
@@ -1004,6 +431,12 @@ pub(crate) mod testing {
     /// The row key of scratch stores.
     pub fn scratch_key() -> RowKey {
         RowKey::new(Zeroizing::new([0x5c; 32]))
+    }
+
+    /// Puts a row behind the store's back.
+    pub(super) fn plant(store: &Store, key: impl AsRef<[u8]>, row: impl AsRef<[u8]>) {
+        let row = (key.as_ref().to_vec(), Some(row.as_ref().to_vec()));
+        store.db.apply(vec![row]).expect("a row");
     }
 
     /// A store in a directory of its own, which lives as long as the first value.

@@ -82,7 +82,7 @@ const PRODUCTS: &[&str] = &[
 
 #[test]
 fn sled_is_named_in_one_file() {
-    only_in("sled", PRODUCTS, |p| p == "node/src/store.rs");
+    only_in("sled", PRODUCTS, |p| p == "node/src/store/database.rs");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! The disks are small ones in memory, mounted by a child of the test in a mount namespace of its own, so that nothing is left behind however it ends.
 
-use super::testing::{scratch_key, scratch_store};
+use super::testing::{plant, scratch_key, scratch_store};
 use super::{Batch, Store, StoreError, Table, row_key};
 use polykey_core::seal;
 use std::path::{Path, PathBuf};
@@ -158,7 +158,7 @@ async fn the_disk_turns_read_only() {
 
 /// Everything that is stored, as sled has it.
 fn rows(store: &Store) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let all = store.db.iter().map(Result::unwrap);
+    let all = store.db.below(b"").map(Result::unwrap);
     all.map(|(key, row)| (key.to_vec(), row.to_vec())).collect()
 }
 
@@ -220,21 +220,21 @@ async fn every_changed_byte_and_every_two_rows_in_each_other_s_place_are_an_erro
         for at in 0..row.len() {
             let mut changed = row.clone();
             changed[at] ^= 1 << (at % 8);
-            store.db.insert(place, changed).unwrap();
+            plant(&store, place, changed);
             assert!(read(place).is_err(), "byte {at} of {place:?}");
             tried += 1;
         }
-        store.db.insert(place, row.as_slice()).unwrap();
+        plant(&store, place, row.as_slice());
         assert!(read(place).unwrap().is_some());
     }
     let pairs = (0..all.len()).flat_map(|a| (a + 1..all.len()).map(move |b| (a, b)));
     for (a, b) in pairs {
         let ((one, first), (other, second)) = (&all[a], &all[b]);
-        store.db.insert(one, second.as_slice()).unwrap();
-        store.db.insert(other, first.as_slice()).unwrap();
+        plant(&store, one, second.as_slice());
+        plant(&store, other, first.as_slice());
         assert!(read(one).is_err() && read(other).is_err(), "{a} and {b}");
-        store.db.insert(one, first.as_slice()).unwrap();
-        store.db.insert(other, second.as_slice()).unwrap();
+        plant(&store, one, first.as_slice());
+        plant(&store, other, second.as_slice());
         tried += 1;
     }
     tried += sweep_packs(&store, &dir.path().join("store/packs"), &all);
@@ -286,7 +286,7 @@ async fn vaults_over_a_damaged_store_give_what_was_written_or_nothing() {
         let mut changed = row.clone();
         let at = n * 31 % row.len();
         changed[at] ^= 2;
-        store.db.insert(place, changed).unwrap();
+        plant(&store, place, changed);
         match Vaults::open(store.clone(), RootKey::from_seed(&[1; 32]), None) {
             Err(_) => refused += 1,
             Ok(vaults) => {
@@ -301,7 +301,7 @@ async fn vaults_over_a_damaged_store_give_what_was_written_or_nothing() {
                 }
             }
         }
-        store.db.insert(place, row.as_slice()).unwrap();
+        plant(&store, place, row.as_slice());
     }
     assert!(refused > 5 && right > 0, "{refused} refused, {right} right");
 }
@@ -317,7 +317,7 @@ async fn a_row_under_another_table_s_number_is_an_error() {
         } else {
             Table::Held
         };
-        store.db.insert(row_key(other, &place[1..]), row).unwrap();
+        plant(&store, row_key(other, &place[1..]), row);
         assert!(store.get(other, &place[1..]).is_err(), "{table:?}");
     }
 }

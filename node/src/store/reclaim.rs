@@ -2,10 +2,15 @@
 //! others write between them; then the pack goes. A crash at any point leaves either place whole.
 
 use super::packs::Place;
-use super::{COMPACT_STEP, Job, PACKED, Store, StoreError};
+use super::writer::{Disk, Job};
+use super::{PACKED, Store, StoreError};
 use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
+/// Packs below this size together, in bytes, are not worth a look at the start.
+const COMPACT_FROM: u64 = 64 << 20;
+/// Rows that one step moves, in bytes: what it holds in memory.
+const COMPACT_STEP: usize = 8 << 20;
 /// A pack below this size, in bytes, is not worth the writing: what is alive in it would be written again for little.
 const WORTH: u64 = 4 << 20;
 
@@ -30,10 +35,7 @@ impl Store {
     /// # Errors
     /// When the store fails; what was moved until then stays right.
     pub async fn reclaim(&self) -> Result<u64, StoreError> {
-        let sizes = self
-            .packs
-            .sizes()
-            .map_err(|source| self.io("list its packs", source))?;
+        let sizes = self.pack_sizes()?;
         if sizes.iter().all(|(_, size)| *size < WORTH) {
             return Ok(0);
         }
@@ -47,11 +49,45 @@ impl Store {
             if !self.empty(pack, here.rows).await? {
                 continue;
             }
-            let removed = self.packs.remove(pack);
-            removed.map_err(|source| self.io("remove a pack", source))?;
+            self.remove_pack(pack)?;
             freed += size.saturating_sub(here.bytes);
         }
         Ok(freed)
+    }
+
+    /// Before anybody waits: moves all rows that are in packs into new ones when less than half of what the packs hold is pointed to, and removes the old ones. A crash at any point
+    /// leaves either place whole.
+    pub(super) fn compact(&self, disk: &mut Disk) -> Result<(), StoreError> {
+        let sizes = self.pack_sizes()?;
+        let total: u64 = sizes.iter().map(|(_, size)| size).sum();
+        if total < COMPACT_FROM {
+            return Ok(());
+        }
+        let alive = self.alive()?;
+        if alive.values().map(|pack| pack.bytes).sum::<u64>() * 2 > total {
+            return Ok(());
+        }
+        for (pack, here) in alive {
+            for step in steps(here.rows) {
+                disk.move_rows(&self.packs, pack, step)?;
+            }
+        }
+        let left = self.alive()?;
+        let emptied = sizes.iter().filter(|(pack, _)| !left.contains_key(pack));
+        for (pack, _) in emptied {
+            self.remove_pack(*pack)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn pack_sizes(&self) -> Result<Vec<(u32, u64)>, StoreError> {
+        let sizes = self.packs.sizes();
+        sizes.map_err(StoreError::io(&self.path, "list its packs"))
+    }
+
+    fn remove_pack(&self, pack: u32) -> Result<(), StoreError> {
+        let removed = self.packs.remove(pack);
+        removed.map_err(StoreError::io(&self.path, "remove a pack"))
     }
 
     /// Moves all out of a pack. What came into it until it was left is moved in a second round; what cannot be read stays, and the pack with it.
@@ -70,8 +106,8 @@ impl Store {
 
     fn alive(&self) -> Result<BTreeMap<u32, Alive>, StoreError> {
         let mut alive: BTreeMap<u32, Alive> = BTreeMap::new();
-        for row in self.db.iter() {
-            let (key, stored) = row.map_err(|source| self.database("read", source))?;
+        for row in self.db.below(b"") {
+            let (key, stored) = row?;
             if let Some(place) = place_of(&stored) {
                 let here = alive.entry(place.file()).or_default();
                 here.bytes += place.length();

@@ -1,7 +1,9 @@
 //! Rows come back whole or not at all, large ones too; and a store knows whose it is.
 
-use super::testing::{scratch_key, scratch_store};
+use super::packs::INLINE;
+use super::testing::{plant, scratch_key, scratch_store};
 use super::*;
+use std::fs;
 
 fn one(table: Table, key: &[u8], value: &[u8]) -> Batch {
     let mut batch = Batch::default();
@@ -76,13 +78,13 @@ async fn a_flipped_byte_in_a_row_of_any_sealed_table_is_an_error() {
         for at in 0..row.len() {
             let mut changed = row.to_vec();
             changed[at] ^= 0x40;
-            store.db.insert(&place, changed).unwrap();
+            plant(&store, &place, changed);
             assert!(
                 matches!(store.get(table, b"key"), Err(StoreError::Damaged(t)) if t == table),
                 "byte {at} of {table:?}"
             );
         }
-        store.db.insert(row_key(table, b"other"), row).unwrap();
+        plant(&store, row_key(table, b"other"), row);
         assert!(
             store.get(table, b"other").is_err(),
             "a row of {table:?} in another place"
@@ -105,13 +107,13 @@ async fn a_flipped_byte_in_a_large_row_or_in_an_object_of_any_size_is_an_error()
         for at in 0..row.len() {
             let mut changed = row.to_vec();
             changed[at] ^= 1;
-            store.db.insert(&place, changed).unwrap();
+            plant(&store, &place, changed);
             assert!(
                 matches!(store.get(table, &key), Err(StoreError::Damaged(t)) if t == table),
                 "byte {at} of {table:?}"
             );
         }
-        store.db.insert(&place, row).unwrap();
+        plant(&store, &place, row);
         assert_eq!(
             store.get(table, &key).unwrap().unwrap().as_slice(),
             value.as_slice()

@@ -91,6 +91,7 @@ impl World {
         let (stop_asked, asked) = mpsc::channel(1);
         let services = Arc::new(Services {
             about: About {
+                spare: crate::vaults::SPARED,
                 node: me,
                 node_path: dir.path().to_path_buf(),
                 unlock_method: "keyfile",
