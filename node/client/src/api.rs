@@ -83,6 +83,9 @@ pub struct Vault {
     /// Pairs of versions that prove that two processes wrote with one identity.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubles: Vec<Double>,
+    /// Authors who write faster than this node takes: what is beyond waits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_back: Vec<NodeId>,
     /// When an owner last gave its word, by a beat or a commit, unix milliseconds by its clock; absent where this node is an owner itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fresh_ms: Option<u64>,

@@ -168,6 +168,9 @@ pub struct Vault {
     /// Pairs of versions that prove that two processes wrote with one identity.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubles: Vec<api::Double>,
+    /// Authors who write faster than this node takes; absent where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_back: Vec<NodeId>,
     /// When an owner last gave its word, by a beat or a commit; absent where this node is an owner itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fresh: Option<Timestamp>,
@@ -456,6 +459,7 @@ impl From<api::Vault> for Vault {
             role: v.role,
             state: v.state,
             doubles: v.doubles,
+            held_back: v.held_back,
             fresh: v.fresh_ms.and_then(from_millis),
             version: v.version,
             changed: v.committed_ms.and_then(from_millis),

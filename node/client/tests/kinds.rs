@@ -44,6 +44,7 @@ fn vault() -> Vault {
         members: 2,
         state: "ok".to_owned(),
         doubles: vec![],
+        held_back: vec![],
         fresh_ms: None,
     })
 }

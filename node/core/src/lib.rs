@@ -5,7 +5,7 @@
 //! | names and bytes | [`ids`], [`labels`], [`enc`] (one canonical CBOR), [`path`] |
 //! | keys | [`keys`] (words, root key), [`unlock`] (`identity.pk`), [`epoch`] (a vault's secrets and who gets them) |
 //! | sealed things | [`seal`] (objects of vaults), [`row`] (the local store), [`audit`] |
-//! | signed things | [`sign`], [`control`] (who), [`commit`] (when), [`doubles`] (two with one number), [`beat`] (how fresh), [`link`] (which nodes belong together) |
+//! | signed things | [`sign`], [`control`] (who), [`commit`] (when), [`cap`] (how many), [`doubles`] (two with one number), [`beat`] (how fresh), [`link`] (which nodes belong together) |
 //! | contents | [`tree`] (what), [`view`] (of several heads together), [`prune`] (which are kept) |
 //! | between nodes, and before pods | [`wire`], [`acl`] |
 //!
@@ -15,6 +15,7 @@
 pub mod acl;
 pub mod audit;
 pub mod beat;
+pub mod cap;
 mod codec;
 pub mod commit;
 pub mod control;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use polykey_client::api;
 use polykey_client::kinds::{Problem, Status, from_millis};
 use polykey_client::reference::shown;
+use polykey_core::ids::NodeId;
 use std::fmt::Write;
 
 /// Seconds after which unconfirmed access rules need a look: the warden confirms them every few seconds while the API server answers.
@@ -64,7 +65,8 @@ pub async fn one_line(context: &Context) -> String {
 
 /// What is not as it should be. A peer that is away is not: devices come and go.
 fn problems(status: &api::Status) -> Vec<Problem> {
-    let vaults = status.vaults.iter().filter_map(vault_problem);
+    let vaults = status.vaults.iter();
+    let vaults = vaults.flat_map(|v| vault_problem(v).into_iter().chain(held_problem(v)));
     let peers = status.peers.iter().filter_map(peer_problem);
     let standing = standing_problems(&status.standing);
     let all = standing.into_iter().chain(vaults).chain(peers);
@@ -145,6 +147,22 @@ fn vault_problem(vault: &api::Vault) -> Option<Problem> {
         ),
     };
     Some(Problem { message, next })
+}
+
+/// Somebody writes faster than this node takes.
+fn held_problem(vault: &api::Vault) -> Option<Problem> {
+    if vault.held_back.is_empty() {
+        return None;
+    }
+    let name = vault_name(vault);
+    let authors: Vec<String> = vault.held_back.iter().map(NodeId::short).collect();
+    Some(Problem {
+        message: format!(
+            "{name}: {} writes more than 20 versions a second; what is beyond waits. If that is no import, remove whoever does it",
+            authors.join(", ")
+        ),
+        next: Some(format!("polykey vault members {}", quoted(&name))),
+    })
 }
 
 /// The pairs of versions that prove it.

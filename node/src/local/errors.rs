@@ -149,6 +149,7 @@ pub fn vault(summary: &VaultSummary) -> api::Vault {
         members: summary.members,
         state: summary.state.as_str().to_owned(),
         doubles: summary.doubles.iter().map(double).collect(),
+        held_back: summary.held_back.clone(),
         fresh_ms: summary.fresh_ms,
     }
 }

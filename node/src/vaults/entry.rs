@@ -1,6 +1,7 @@
 //! One vault in memory, and how it comes back from the store.
 
 use super::collect::SPARED;
+use super::pace::Pace;
 use super::rows::{self, FloorRow};
 use super::secrets::Secrets;
 use super::{VaultError, rows::pair};
@@ -71,6 +72,8 @@ pub struct Inner {
     pub committed: BTreeMap<NodeId, u64>,
     /// The newest beat of each author.
     pub beats: Beats,
+    /// How fast commits come.
+    pub pace: Pace,
 }
 
 /// A view and the heads that it is of.
@@ -87,7 +90,7 @@ pub struct Arriving {
     pub filling: Vec<CommitId>,
     /// The same of their objects.
     pub wanted_past: HashSet<Address>,
-    /// Dated in the future: they take their place when their time has come.
+    /// Dated in the future, or too many at once: they take their place when their time has come.
     pub early: Vec<SignedCommit>,
 }
 
@@ -174,6 +177,7 @@ impl Entry {
             view: Mutex::default(),
             committed: BTreeMap::new(),
             beats: Beats::default(),
+            pace: Pace::default(),
         };
         Entry {
             id,

@@ -5,11 +5,12 @@
 
 use super::entry::{Entry, Inner, VaultObjects};
 use super::lean::{Growing, Pull};
+use super::pace::Pace;
 use super::rows::FloorRow;
 use super::secrets::Secrets;
 use super::{VaultError, Vaults, now_ms, rows};
 use crate::store::Batch;
-use polykey_core::commit::{CommitError, SignedCommit};
+use polykey_core::commit::{CommitError, SignedCommit, vouch};
 use polykey_core::control::{Applied, Control, ControlError, Role, SignedOp};
 use polykey_core::epoch::WrapRecord;
 use polykey_core::ids::{Address, CommitId, NodeId, OpId, VaultId};
@@ -23,8 +24,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::OwnedMutexGuard;
 
-/// Commits of the future that wait for their time: one author's most heads, from eight authors.
-const MAX_EARLY: usize = 64;
 /// Wraps that are kept of one vault: one each for the most members, from a few owners.
 const MAX_WRAPS: usize = 4_096;
 
@@ -84,7 +83,7 @@ impl Vaults {
         self.miss_own(from, &entry, &commits);
         // From here on the entry holds what is not written yet: no way out but through `finish`.
         // What came before a fault counts.
-        let taken = step.take_commits(commits);
+        let taken = step.take_commits(commits, &self.me);
         let result = step.complete(self).and(taken);
         let missing = std::mem::take(&mut step.missing);
         let received = step.finish(self, one_writer).await?;
@@ -142,6 +141,7 @@ impl Vaults {
             rows::put_op(&mut batch, vault, at, op.bytes());
         }
         let entry = Entry::new(*vault, None, control, Secrets::default());
+        entry.write().pace = Pace::of_a_clone();
         rows::put_floor(&mut batch, vault, &entry.read().floor());
         self.add(entry, batch).await.map(Some)
     }
@@ -344,31 +344,52 @@ impl<'e> Step<'e> {
     }
 
     /// Gives the commits their place, with those whose time has come.
-    fn take_commits(&mut self, commits: Vec<SignedCommit>) -> Result<(), VaultError> {
+    fn take_commits(&mut self, commits: Vec<SignedCommit>, me: &NodeId) -> Result<(), VaultError> {
         let due = std::mem::take(&mut self.entry.write().arriving.early);
         for commit in due.into_iter().chain(commits) {
-            self.take_commit(commit)?;
+            self.take_commit(commit, me)?;
         }
+        self.entry.write().release();
         let placed = |id: &CommitId| self.entry.read().commits.contains(id);
         self.missing.commits.retain(|id| !placed(id));
         Ok(())
     }
 
-    fn take_commit(&mut self, commit: SignedCommit) -> Result<(), VaultError> {
+    fn take_commit(&mut self, commit: SignedCommit, me: &NodeId) -> Result<(), VaultError> {
         let (id, header) = (CommitId::from(commit.id()), commit.payload());
         let mut inner = self.entry.write();
         if inner.commits.contains(&id) {
             return Ok(());
         }
         let unknown = header.parents.iter().filter(|p| !inner.commits.contains(p));
-        let before = self.missing.commits.len();
-        self.missing.commits.extend(unknown);
-        if self.missing.commits.len() > before {
+        let unknown: Vec<CommitId> = unknown.copied().collect();
+        if inner.pace.holds_any(&unknown) {
+            inner.hold(commit);
             return Ok(());
+        }
+        if !unknown.is_empty() {
+            self.missing.commits.extend(unknown);
+            return Ok(());
+        }
+        let foreign = header.author != *me;
+        if foreign && inner.pace.is_too_fast(&self.entry.id, &commit) {
+            return match vouch(&commit, &self.control, |_| true) {
+                Ok(()) => {
+                    inner.hold(commit);
+                    Ok(())
+                }
+                Err(e) => {
+                    drop(inner);
+                    self.not_taken(commit, e)
+                }
+            };
         }
         if let Err(e) = inner.commits.accept(&commit, &self.control, now_ms()) {
             drop(inner);
             return self.not_taken(commit, e);
+        }
+        if foreign {
+            inner.pace.took(&commit);
         }
         inner.lean.insert(id);
         inner.note_placed(&self.entry.id, &id);
@@ -570,11 +591,7 @@ impl<'e> Step<'e> {
             CommitError::MissingParents(parents) => self.missing.commits.extend(parents),
             CommitError::Future { .. } => {
                 tracing::warn!(vault = %self.entry.id.short(), version = %id.short(), "a version dated in the future waits for its time");
-                let early = &mut self.entry.write().arriving.early;
-                let known = early.iter().any(|other| other.id() == commit.id());
-                if !known && early.len() < MAX_EARLY {
-                    early.push(commit);
-                }
+                self.entry.write().hold(commit);
             }
             CommitError::NotWriter(_) | CommitError::TooManyHeads(_) | CommitError::Version(_) => {
                 tracing::warn!(vault = %self.entry.id.short(), version = %id.short(), error = %e, "a version is not taken");

@@ -35,6 +35,7 @@ mod fresh;
 mod intake;
 mod lean;
 mod members;
+mod pace;
 mod quota;
 mod recovery;
 mod restore;
@@ -142,6 +143,8 @@ pub struct VaultSummary {
     pub state: VaultState,
     /// Pairs of versions with one number by one author.
     pub doubles: Vec<Double>,
+    /// Authors who write faster than is taken: the rest waits.
+    pub held_back: Vec<NodeId>,
     /// When an owner last gave its word, by a beat or a commit, unix milliseconds; `None` where this node is an owner itself.
     pub fresh_ms: Option<u64>,
 }
@@ -435,6 +438,7 @@ impl Vaults {
             members: u32::try_from(state.members.len()).unwrap_or(u32::MAX),
             state: stands,
             doubles,
+            held_back: inner.pace.held_back(),
             fresh_ms: inner.fresh_at().filter(|_| role != Some(Role::Owner)),
         }
     }

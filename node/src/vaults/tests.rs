@@ -440,6 +440,9 @@ proptest! {
 }
 
 mod clone;
+mod clone;
 mod collecting;
+mod flood;
+mod past;
 mod past;
 mod side_by_side;
