@@ -1,5 +1,5 @@
 use super::*;
-use crate::control::{Applied, ControlError, SignedOp, Target, genesis};
+use crate::control::{Applied, SignedOp, Target, genesis};
 use crate::epoch::EpochRecord;
 use crate::keys::RootKey;
 use proptest::prelude::*;
@@ -359,31 +359,6 @@ fn encodings_are_those_of_the_formats_reference() {
     assert_eq!(crate::enc::encode(&commit), expected);
 }
 
-/// Takes in what is due, again and again, as a node does.
-fn settle(
-    control: &mut Control,
-    commits: &mut Commits,
-    ops: &mut Vec<SignedOp>,
-    waiting: &mut Vec<SignedCommit>,
-) {
-    loop {
-        let before = ops.len() + waiting.len();
-        ops.retain(|op| matches!(control.apply(op), Err(ControlError::MissingParents(_))));
-        if ops.len() != before - waiting.len() {
-            commits.judge(control);
-        }
-        waiting.retain(|c| {
-            matches!(
-                commits.accept(c, control, NOW + 60_000),
-                Err(CommitError::MissingOps(_) | CommitError::MissingParents(_))
-            )
-        });
-        if ops.len() + waiting.len() == before {
-            return;
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(96), ..ProptestConfig::default() })]
 
@@ -415,59 +390,6 @@ proptest! {
             let known = commits.reachable(&theirs);
             let expected: Vec<CommitId> = commits.order.iter().filter(|id| !known.contains(id)).copied().collect();
             prop_assert_eq!(commits.beyond(&theirs), expected);
-        }
-    }
-
-    /// Three nodes write, tell each other now and then, and one or two are removed in the middle; whoever hears it in whatever order has the same heads.
-    #[test]
-    fn commit_cut_converges(
-        steps in proptest::collection::vec((0..3usize, 0..6u8), 1..16), removed in 1..3u8, order in proptest::collection::vec(any::<u32>(), 40),
-    ) {
-        let (control, ops) = vault();
-        let mut replicas: Vec<(Control, Commits)> = (0..3).map(|_| (control.clone(), Commits::new())).collect();
-        let (mut log, mut all): (Vec<SignedOp>, Vec<SignedCommit>) = (ops[1..].to_vec(), vec![]);
-        for (n, (who, what)) in steps.into_iter().enumerate() {
-            if what == 5 && who == 0 && replicas[0].0.state().role_of(&node(removed), 0).is_some() {
-                let cut = replicas[0].1.heads();
-                let (control, commits) = &mut replicas[0];
-                log.push(remove(control, removed, cut));
-                commits.judge(control);
-            } else if what < 3 {
-                let (control, commits) = &mut replicas[who];
-                let writer = u8::try_from(who).unwrap();
-                let n = u8::try_from(n).unwrap();
-                let signed = Signed::sign(commits.next(&commits.heads(), node(writer), control, root(n), [n; 16], NOW), &key(writer));
-                if commits.accept(&signed, control, NOW).is_ok() { all.push(signed); }
-            } else {
-                // Hears of all commits, but of operations only sometimes.
-                let (control, commits) = &mut replicas[who];
-                let mut ops = if what == 4 { log.clone() } else { vec![] };
-                settle(control, commits, &mut ops, &mut all.clone());
-            }
-        }
-        let mut ends = Vec::new();
-        for turn in 0..3 {
-            let (mut control, mut commits) = (Control::new(&ops[0]).unwrap(), Commits::new());
-            let mut events: Vec<(u32, Result<&SignedOp, &SignedCommit>)> =
-                order.iter().copied().cycle().skip(turn * 7).zip(log.iter().map(Ok).chain(all.iter().map(Err))).collect();
-            events.sort_by_key(|(n, _)| n.rotate_left(u32::try_from(turn).unwrap()));
-            let (mut late_ops, mut late) = (vec![], vec![]);
-            for (_, event) in events {
-                match event {
-                    Ok(op) => late_ops.push(op.clone()),
-                    Err(commit) => late.push(commit.clone()),
-                }
-                settle(&mut control, &mut commits, &mut late_ops, &mut late);
-            }
-            prop_assert!(late_ops.is_empty() && late.is_empty());
-            prop_assert!(commits.iter().all(|(id, h)| h.valid || h.author == node(removed) && !commits.heads().contains(id)));
-            ends.push(commits.heads());
-        }
-        prop_assert_eq!(&ends[0], &ends[1]);
-        prop_assert_eq!(&ends[1], &ends[2]);
-        for (mut control, mut commits) in replicas {
-            settle(&mut control, &mut commits, &mut log.clone(), &mut all.clone());
-            prop_assert_eq!(&commits.heads(), &ends[0]);
         }
     }
 

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use std::collections::{BTreeSet, HashSet};
 
 const NOW: u64 = 1_800_000_000_000;
-/// Who writes at each place: the last two are one identity on two machines.
-const WRITERS: [u8; 4] = [0, 1, 2, 2];
+/// Who writes at each place: the third and the fourth are one identity on two machines; the last two write only where the log changes under the writers.
+const WRITERS: [u8; 6] = [0, 1, 2, 2, 3, 4];
 const PATHS: [&str; 4] = ["a", "a/b", "m", "z"];
 
 fn key(n: u8) -> RootKey {
@@ -44,7 +44,7 @@ impl Objects for Memory {
     }
 }
 
-/// Four places that write one vault, and what each has heard of.
+/// Places that write one vault, and what each has heard of.
 struct World {
     control: Control,
     objects: Memory,
@@ -547,3 +547,6 @@ fn a_change_between_two_views_is_what_a_person_would_see() {
         .unwrap();
     assert!(same.is_empty());
 }
+
+#[path = "cut_tests.rs"]
+mod cut;
