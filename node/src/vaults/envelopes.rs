@@ -19,7 +19,7 @@ const MAX_LACKING: usize = 1_024;
 pub type Lacking = Mutex<HashMap<(VaultId, EpochId, NodeId), Instant>>;
 
 impl Vaults {
-    /// The epoch that follows `live`, with its envelopes for `readers`, for an operation in the name of `from`.
+    /// The epoch that follows `live` and opens all of them, with its envelopes for `readers`, for an operation in the name of `from`.
     pub(super) fn next_epoch(
         vault: &VaultId,
         live: &[EpochId],

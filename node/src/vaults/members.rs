@@ -232,9 +232,9 @@ impl Vaults {
         let owner = control.state().role_of(&self.me, now) == Some(Role::Owner);
         let record = if owner && control.needs_epoch(&target) {
             let readers = control.state_without(&target).readers(now);
-            let live = &control.state().epochs;
+            let before = secrets.before_the_next(&control, &self.me);
             Some(Self::next_epoch(
-                vault, live, &readers, &secrets, &secret, &self.me,
+                vault, &before, &readers, &secrets, &secret, &self.me,
             )?)
         } else {
             None
@@ -280,7 +280,8 @@ impl Vaults {
         let secret = EpochSecret::new(random()?);
         let state = control.state();
         let readers = state.readers(now_ms() / 1_000);
-        let record = Self::next_epoch(vault, &state.epochs, &readers, &secrets, &secret, &self.me)?;
+        let before = secrets.before_the_next(&control, &self.me);
+        let record = Self::next_epoch(vault, &before, &readers, &secrets, &secret, &self.me)?;
         let op = SignedOp::sign(control.rotate(self.me, record), &self.key);
         let at = control.len();
         control.apply(&op)?;

@@ -1,9 +1,9 @@
 //! The secrets of one vault: its shape key and the secrets of its epochs, found in the wraps to this node and in the boxes that chain epochs.
 
 use super::VaultError;
-use polykey_core::control::{Body, Control};
-use polykey_core::epoch::{self, EpochSecret, Place, ShapeKey, WrapRecord};
-use polykey_core::ids::{EpochId, VaultId};
+use polykey_core::control::{Body, Control, Role, SignedOp};
+use polykey_core::epoch::{self, EpochRecord, EpochSecret, Place, ShapeKey, WrapRecord};
+use polykey_core::ids::{EpochId, NodeId, VaultId};
 use polykey_core::keys::RootKey;
 use polykey_core::seal::ObjectKeys;
 use polykey_core::tree::Keyring;
@@ -94,6 +94,33 @@ impl Secrets {
             }
             _ => Err(VaultError::Pending),
         }
+    }
+
+    /// The epochs that the next one opens: those that live. An owner can start one and give its key to nobody; then no other owner waits for that key, and what that epoch
+    /// followed is taken in its place.
+    pub fn before_the_next(&self, control: &Control, me: &NodeId) -> Vec<EpochId> {
+        let withheld = |op: &SignedOp, record: &EpochRecord| {
+            self.secret(&record.id()).is_none()
+                && control.ever(&op.payload().parents, me, Role::Reader)
+        };
+        let follows = |later: &SignedOp, op: &SignedOp| {
+            later.id() != op.id() && control.reaches(&[later.id().into()], &[op.id().into()])
+        };
+        let mut before = BTreeSet::new();
+        for live in &control.state().epochs {
+            let dark = control.epoch(live).filter(|(op, r)| withheld(op, r));
+            let Some((dark, _)) = dark else {
+                before.insert(*live);
+                continue;
+            };
+            let past = || {
+                let open = control.epochs().filter(|(op, r)| !withheld(op, r));
+                open.filter(|(op, _)| follows(dark, op))
+            };
+            let newest = past().filter(|(op, _)| !past().any(|(later, _)| follows(later, op)));
+            before.extend(newest.map(|(_, record)| record.id()));
+        }
+        before.into_iter().collect()
     }
 
     /// Secrets that the log, the wraps and the boxes give this node and that it does not have yet, with the shape key.

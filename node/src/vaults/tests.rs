@@ -446,3 +446,4 @@ mod flood;
 mod past;
 mod past;
 mod side_by_side;
+mod war;
