@@ -13,6 +13,7 @@ mod owners;
 mod quota;
 mod relay;
 mod writers;
+mod removed;
 
 use node::{Node, eventually, seed};
 use polykey_core::control::Role;

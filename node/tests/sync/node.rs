@@ -264,7 +264,7 @@ impl Stopped {
 
 /// A node that runs where nobody finds it.
 pub struct Apart {
-    node: Node,
+    pub node: Node,
     at: SocketAddr,
 }
 
