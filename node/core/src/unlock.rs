@@ -159,6 +159,12 @@ impl Unlocked {
             database_key,
         }
     }
+
+    /// The same store under another root key.
+    #[must_use]
+    pub fn with_root(self, root: RootKey) -> Unlocked {
+        Unlocked { root, ..self }
+    }
 }
 
 /// The method of a file, to know what to ask for.
@@ -413,6 +419,24 @@ mod tests {
                 "cut to {length}"
             );
         }
+    }
+
+    #[test]
+    fn another_root_key_opens_the_same_store_and_the_old_one_opens_nothing() {
+        let secret = Secret::KeyFile(&[7; 32]);
+        let moved = identity().with_root(RootKey::from_seed(&[9; 32]));
+        let file = seal(&moved, &secret, CHEAP, &fresh()).unwrap();
+        let opened = open(&file, &secret).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(
+            (opened.root.node_id(), opened.recovery, *opened.database_key),
+            (
+                RootKey::from_seed(&[9; 32]).node_id(),
+                Some([2; 32]),
+                [3; 32]
+            )
+        );
+        let old = open_by_root(&file, identity().root, None).err();
+        assert_eq!(old, Some(UnlockError::OtherIdentity));
     }
 
     #[test]

@@ -4,9 +4,10 @@
 use super::bits::Bits;
 use super::graph::Graph;
 use super::live::{Ground, Hold, Standing};
+use super::log::Control;
 use super::op::Body;
 use super::resolve::{self, Accepted, Ranks};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, OpId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What Genesis or a Reset began, judged.
@@ -196,5 +197,19 @@ impl Era {
                 .lives(graph, h, within, Some(&self.accepted.set))
         };
         self.standing.holds.of(node).filter(lives).copied()
+    }
+}
+
+impl Control {
+    /// Whether `node` was made an id of the founder, or of whoever gave its place to it, in what these heads build on, void or not. Who had the founder's device at that moment has its
+    /// key; a key that was drawn later it has not.
+    #[must_use]
+    pub fn had_key(&self, heads: &[OpId], node: &NodeId) -> bool {
+        let made = |at: usize| match self.graph.body(at) {
+            Body::Genesis { .. } => self.graph.author(at) == *node,
+            Body::Replace { new, .. } | Body::Reset { new, .. } => new == node,
+            _ => false,
+        };
+        self.graph.past_of(heads).iter().any(made)
     }
 }

@@ -62,6 +62,29 @@ fn a_key_that_was_replaced_and_then_stolen_is_taken_out_too() {
 }
 
 #[test]
+fn a_key_that_was_drawn_after_a_theft_is_not_among_those_that_were_stolen() {
+    let (_, mut control) = founded();
+    let theft = control.heads();
+    let new = successor(&control, 0, 10);
+    let op = control
+        .replace(node(0), new, vec![], Some(epoch(1)))
+        .unwrap();
+    apply(&mut control, op, 0);
+    for (heads, ids) in [(theft.clone(), vec![0]), (control.heads(), vec![0, 10])] {
+        for n in [0, 1, 10] {
+            assert_eq!(control.had_key(&heads, &node(n)), ids.contains(&n), "{n}");
+        }
+    }
+    // So the device that drew it may take the vault back for it.
+    let recovery = reset(&control, 10, theft, 2);
+    assert_eq!(control.apply(&recovery).unwrap(), Applied::Counts);
+    assert_eq!(control.state().owners(), [node(10)]);
+    assert!(control.had_key(&control.heads(), &node(10)));
+    grant(&mut control, 10, 3, Role::Writer);
+    assert_settled(&control);
+}
+
+#[test]
 fn a_later_reset_carries_an_earlier_one_over() {
     let (_, mut control) = founded();
     let first = reset(&control, 100, control.heads(), 1);
