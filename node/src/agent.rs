@@ -17,6 +17,7 @@ use crate::net::{Net, NetError};
 use crate::peers::{Peers, PeersError, Start};
 use crate::record::Record;
 use crate::store::{Store, StoreError};
+use crate::successor::{self, SuccessorError};
 use crate::vaults::{VaultError, Vaults};
 use crate::watch::{Nodes, Watches};
 use crate::workload::{self, IssuerError, Workloads};
@@ -29,7 +30,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
@@ -45,12 +46,43 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Port of the TLS API where none is served, for the addresses of siblings that nobody will ask.
 const NO_PORT: u16 = 0;
 
+/// How long a start after a change of the key tries to get back what the stop before it still holds: sockets and the store.
+const AGAIN: Duration = Duration::from_secs(20);
+/// Between two tries.
+const AGAIN_EVERY: Duration = Duration::from_millis(50);
+
 /// What opens the identity.
 pub enum Unlock {
     /// A person's password.
     Password(Zeroizing<String>),
     /// Content of a key file.
     KeyFile(Zeroizing<Vec<u8>>),
+}
+
+impl Unlock {
+    /// For the identity's own functions.
+    #[must_use]
+    pub fn secret(&self) -> Secret<'_> {
+        match self {
+            Unlock::Password(password) => Secret::Passphrase(password),
+            Unlock::KeyFile(bytes) => Secret::KeyFile(bytes),
+        }
+    }
+
+    fn copy(&self) -> Unlock {
+        match self {
+            Unlock::Password(password) => Unlock::Password(password.clone()),
+            Unlock::KeyFile(bytes) => Unlock::KeyFile(bytes.clone()),
+        }
+    }
+}
+
+/// What an agent is asked for over its socket.
+pub enum Ask {
+    /// To stop.
+    Stop,
+    /// To start again with the key that has this device's place now. The secret is the one that opened the identity.
+    Again(Unlock),
 }
 
 /// How a node is to run.
@@ -133,6 +165,9 @@ pub enum AgentError {
     /// Work on the disk ended without a result.
     #[error("the start was interrupted")]
     Interrupted,
+    /// A change of the key that was begun.
+    #[error(transparent)]
+    Successor(#[from] SuccessorError),
     /// The operating system gave no randomness.
     #[error("the operating system gave no randomness")]
     Randomness,
@@ -144,7 +179,7 @@ pub struct Agent {
     pub services: Arc<Services>,
     servers: Servers,
     audit: Arc<Audit>,
-    stop_asked: mpsc::Receiver<()>,
+    asked: mpsc::Receiver<Ask>,
     probes: Option<Probes>,
     expiry: JoinHandle<()>,
     released: watch::Receiver<()>,
@@ -156,12 +191,85 @@ struct Probes {
     running: JoinHandle<()>,
 }
 
+/// Runs a node until SIGTERM, SIGINT or a request over the socket, and again with another key each time that it got one; `started` is told each time.
+///
+/// # Errors
+/// What did not start, or that signals cannot be waited for.
+pub async fn serve(mut config: Config, started: impl Fn(&Agent)) -> Result<(), AgentError> {
+    let mut agent = Agent::start(&config).await?;
+    started(&agent);
+    // From here on a signal is kept, also while the agent starts again.
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(e) => {
+            agent.stop().await;
+            return Err(e);
+        }
+    };
+    // Peers dial the port that they know.
+    if let Some(bound) = agent.services.peers.local_addr() {
+        config.listen.set_port(bound.port());
+    }
+    while let Some(unlock) = agent.run(&mut signals).await {
+        config.unlock = unlock;
+        agent = start_again(&config).await?;
+        started(&agent);
+    }
+    Ok(())
+}
+
+/// What was stopped a moment ago may still hold its sockets.
+async fn start_again(config: &Config) -> Result<Agent, AgentError> {
+    let deadline = Instant::now() + AGAIN;
+    loop {
+        match Agent::start(config).await {
+            Err(e) if e.may_pass() && Instant::now() < deadline => {
+                tokio::time::sleep(AGAIN_EVERY).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+impl AgentError {
+    /// Whether something is held that may soon be let go of.
+    fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            AgentError::Net(NetError::Bind { .. })
+                | AgentError::Listen { .. }
+                | AgentError::Socket(SocketError::Taken(_))
+                | AgentError::Store(StoreError::InUse { .. })
+        )
+    }
+}
+
+/// What ends an agent from outside.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Catches SIGTERM and SIGINT from now on.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    pub fn new() -> Result<Signals, AgentError> {
+        let catch = |kind| signal(kind).map_err(AgentError::Signals);
+        Ok(Signals {
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+        })
+    }
+}
+
 impl Agent {
     /// Starts a node.
     ///
     /// # Errors
     /// What did not start; whatever did is taken down again.
-    pub async fn start(config: Config) -> Result<Agent, AgentError> {
+    pub async fn start(config: &Config) -> Result<Agent, AgentError> {
         let since = Instant::now();
         let (metrics, health) = (Metrics::new(), Health::new());
         let probes = serve_probes(config.probe_listen, &health, &metrics).await?;
@@ -171,7 +279,7 @@ impl Agent {
             None => None,
         };
 
-        let opened = open(&config).await?;
+        let opened = open(config).await?;
         let Opened {
             store,
             vaults,
@@ -207,7 +315,7 @@ impl Agent {
         let peers = Peers::start(me, start, net, store.clone(), vaults.clone())?;
         // The rules of the last run hold until the warden speaks.
         peers.set_access(&access.peers(), &access.siblings());
-        let nodes = nodes(me, &config, tls.as_ref());
+        let nodes = nodes(me, config, tls.as_ref());
         let watches = Watches::new(
             vaults.clone(),
             access.clone(),
@@ -217,7 +325,7 @@ impl Agent {
             nodes,
         );
 
-        let (stop_now, stop_asked) = mpsc::channel(1);
+        let (ask, asked) = mpsc::channel(1);
         let about = About {
             node: me,
             node_path: config.node_path.clone(),
@@ -236,7 +344,7 @@ impl Agent {
             workloads,
             record,
             metrics,
-            stop_asked: stop_now,
+            ask,
             clients: Mutex::default(),
         });
         let released = store.released();
@@ -252,7 +360,7 @@ impl Agent {
             services,
             servers,
             audit,
-            stop_asked,
+            asked,
             probes,
             expiry: tokio::spawn(tend(vaults, services_access, config.spare)),
             released,
@@ -277,27 +385,19 @@ impl Agent {
         &self.audit
     }
 
-    /// Runs until SIGTERM, SIGINT or a request over the socket, then stops.
-    ///
-    /// # Errors
-    /// When signals cannot be waited for; it is stopped then too.
-    pub async fn run(mut self) -> Result<(), AgentError> {
-        let why = self.asked_to_stop().await;
-        if let Ok(why) = why {
-            tracing::info!(why, "stopping");
-        }
+    /// Runs until SIGTERM, SIGINT or a request over the socket, then stops. Gives what opens the identity when it is to start again.
+    pub async fn run(mut self, signals: &mut Signals) -> Option<Unlock> {
+        let (why, again) = tokio::select! {
+            _ = signals.terminate.recv() => ("SIGTERM", None),
+            _ = signals.interrupt.recv() => ("SIGINT", None),
+            asked = self.asked.recv() => match asked {
+                Some(Ask::Again(unlock)) => ("to start again with another key", Some(unlock)),
+                Some(Ask::Stop) | None => ("asked over the socket", None),
+            },
+        };
+        tracing::info!(why, "stopping");
         self.stop().await;
-        why.map(drop)
-    }
-
-    async fn asked_to_stop(&mut self) -> Result<&'static str, AgentError> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
-        Ok(tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-            _ = self.stop_asked.recv() => "asked over the socket",
-        })
+        again
     }
 
     /// Says goodbye to watches and peers, and returns when everything acknowledged is on the disk and the head of the audit is signed.
@@ -356,20 +456,19 @@ struct Opened {
 /// Argon2 takes 0.2 s and a large store seconds: not on a thread of the runtime.
 async fn open(config: &Config) -> Result<Opened, AgentError> {
     let node_path = config.node_path.clone();
-    let secret = match &config.unlock {
-        Unlock::Password(password) => Unlock::Password(password.clone()),
-        Unlock::KeyFile(bytes) => Unlock::KeyFile(bytes.clone()),
-    };
-    let init = config.init;
+    let (unlock, init) = (config.unlock.copy(), config.init);
+    let runtime = tokio::runtime::Handle::current();
     let work = move || {
         let Identity {
             root,
             recovery,
             method,
             rows,
-        } = identity_of(&node_path, &secret, init)?;
-        let seed = root.seed();
+        } = identity_of(&node_path, &unlock, init)?;
         let store = Store::open(&identity::store_dir(&node_path), rows)?;
+        let secret = unlock.secret();
+        let root = runtime.block_on(successor::settle(&node_path, &store, root, &secret))?;
+        let seed = root.seed();
         let audit = Arc::new(Audit::open(
             &identity::audit_dir(&node_path),
             store.clone(),
@@ -391,17 +490,16 @@ async fn open(config: &Config) -> Result<Opened, AgentError> {
 
 fn identity_of(
     node_path: &std::path::Path,
-    secret: &Unlock,
+    unlock: &Unlock,
     init: bool,
 ) -> Result<Identity, IdentityError> {
-    match secret {
+    match unlock {
         Unlock::KeyFile(key) if init && !identity::exists(node_path)? => {
             let made = identity::create_for_key_file(node_path, key)?;
             tracing::info!(node = %made.node_id(), "a new identity was made");
             Ok(made)
         }
-        Unlock::KeyFile(key) => identity::open(node_path, &Secret::KeyFile(key)),
-        Unlock::Password(password) => identity::open(node_path, &Secret::Passphrase(password)),
+        _ => identity::open(node_path, &unlock.secret()),
     }
 }
 

@@ -133,6 +133,11 @@ impl Audit {
             tracing::error!(audit = %dir.display(), note, "a part of the audit does not read; it was put aside");
             log.append([about_itself(note)])?;
         }
+        if log.of_another_key {
+            // After a change of the node's key. It does not pass unseen either.
+            log.append([about_itself("its head was signed by another key")])?;
+            log.sign()?;
+        }
         let (jobs, taken) = channel();
         let chain = Arc::new(Mutex::new(log.chain));
         let limit = Arc::new(Mutex::new(Limit::default()));
@@ -254,6 +259,8 @@ struct Log {
     length: u64,
     signed: u64,
     signed_at: Instant,
+    /// The signed head is not this key's.
+    of_another_key: bool,
 }
 
 impl Log {
@@ -265,6 +272,13 @@ impl Log {
     ) -> Result<(Log, Option<&'static str>), AuditError> {
         let head = read_head(dir).ok().flatten();
         let signed = head.as_ref().map_or(0, |h| h.entries);
+        let of_another_key = head.as_ref().is_some_and(|h| {
+            let at = Chain {
+                next: h.entries,
+                head: *h.hash,
+            };
+            at.verify(&h.signature, &key.node_id()).is_err()
+        });
         let mut log = Log {
             dir: dir.to_path_buf(),
             store,
@@ -275,6 +289,7 @@ impl Log {
             length: 0,
             signed,
             signed_at: Instant::now(),
+            of_another_key,
         };
         let Some(first) = segments(dir)?.pop() else {
             let gone = head.filter(|h| h.entries > 0);

@@ -156,6 +156,19 @@ pub fn restore(node_path: &Path, words: &Words, password: &str) -> Result<Identi
     Ok(Identity::opened(unlocked, unlock::method(&file)?))
 }
 
+/// Puts another root key into the identity: the secret that opens it and the store stay.
+///
+/// # Errors
+/// As [`open`], when `secret` does not open it.
+pub fn change_root(
+    node_path: &Path,
+    secret: &Secret<'_>,
+    root: RootKey,
+) -> Result<(), IdentityError> {
+    let unlocked = unlock::open(&read(node_path)?, secret)?.with_root(root);
+    replace(node_path, &sealed(&unlocked, secret)?)
+}
+
 /// Which secret opens the identity.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ pub mod peers;
 pub mod record;
 pub mod standing;
 pub mod store;
+pub mod successor;
 pub mod sync;
 pub mod vaults;
 pub mod watch;

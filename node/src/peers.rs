@@ -18,7 +18,7 @@ use address::{AddressError, PeerAddress};
 use known::{Known, Place, Why};
 use minicbor::{Decode, Encode};
 use polykey_client::{access, api};
-use polykey_core::ids::NodeId;
+use polykey_core::ids::{NodeId, VaultId};
 use polykey_core::wire::SignedStart;
 use polykey_core::{enc, wire};
 use seen::SeenStarts;
@@ -39,6 +39,8 @@ const MAX_HANDSHAKES: usize = 64;
 const MAX_HELLO: usize = 256;
 /// How often lists that end by the clock (a peer's `expires`, a grant's) are looked at, and whether a beat is due.
 const TICK: Duration = Duration::from_secs(5);
+/// Between two looks at who listens.
+const HEARING: Duration = Duration::from_millis(10);
 /// Version of a row in [`Table::Peer`].
 const ROW_VERSION: u8 = 1;
 
@@ -244,6 +246,25 @@ impl Peers {
     #[must_use]
     pub fn connected(&self, node: &NodeId) -> bool {
         locked(&self.table).live.contains_key(node)
+    }
+
+    /// Waits, at most for `longest`, until whoever is connected and has a part in these vaults has heard that this node has none any more: such a peer refuses what this node offers.
+    pub async fn heard_out(&self, vaults: &BTreeSet<VaultId>, longest: Duration) {
+        let deadline = tokio::time::Instant::now() + longest;
+        let connected: Vec<NodeId> = locked(&self.table).live.keys().copied().collect();
+        let of_peer = |peer: NodeId| {
+            let shared = vaults
+                .iter()
+                .filter(move |v| self.vaults.is_shared_with(v, &peer));
+            shared.map(move |vault| (peer, *vault))
+        };
+        self.syncing
+            .await_refusals(connected.into_iter().flat_map(of_peer).collect());
+        while self.syncing.awaits_refusals(|peer| self.connected(peer))
+            && tokio::time::Instant::now() < deadline
+        {
+            tokio::time::sleep(HEARING).await;
+        }
     }
 
     /// Told when a connection begins or ends.

@@ -70,6 +70,13 @@ impl Record {
             .await;
     }
 
+    /// This node's place was given to another key, or that failed.
+    pub async fn key_changed(&self, new: &NodeId, failed: Option<&VaultError>) {
+        let subject = about(None, format!("{new} key"));
+        self.write(Kind::Store, LOCAL.into(), subject, outcome_of(failed))
+            .await;
+    }
+
     /// A peer was `added` or `removed`.
     pub async fn peer(&self, node: &NodeId, what: &str) {
         let subject = about(None, format!("{node} {what}"));

@@ -60,6 +60,11 @@ pub struct Report {
     pub restored: Option<(NodeId, u64)>,
 }
 
+/// Lets go of what is remembered of another process: this device has another key, which that one does not have.
+pub(crate) fn forget_other(batch: &mut Batch) {
+    batch.remove(Table::Meta, ROW);
+}
+
 /// The row that keeps a store from writing.
 #[derive(Encode, Decode)]
 #[cbor(array)]

@@ -15,7 +15,7 @@ use faults::Faults;
 use pace::Pace;
 use polykey_core::ids::{NodeId, VaultId};
 use polykey_core::wire::{self, Call, Message, SignedStart, WireError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use subscription::{Ended, Signal};
@@ -80,6 +80,8 @@ pub struct Syncing {
     pace: Mutex<Pace>,
     /// Open subscriptions of each vault.
     subscribed: Mutex<BTreeMap<VaultId, usize>>,
+    /// Refusals of a vault by a peer that somebody waits for.
+    awaited: Mutex<BTreeSet<(NodeId, VaultId)>>,
 }
 
 /// The conversation on one connection.
@@ -126,6 +128,7 @@ impl Syncing {
             faults: Mutex::default(),
             pace: Mutex::default(),
             subscribed: Mutex::default(),
+            awaited: Mutex::default(),
         })
     }
 
@@ -151,6 +154,18 @@ impl Syncing {
             syncing: self,
         });
         session.run().await;
+    }
+
+    /// Waits from now on for these peers to refuse these vaults.
+    pub(crate) fn await_refusals(&self, of: BTreeSet<(NodeId, VaultId)>) {
+        *locked(&self.awaited) = of;
+    }
+
+    /// Whether one of them has not refused yet, and is `connected`.
+    pub(crate) fn awaits_refusals(&self, connected: impl Fn(&NodeId) -> bool) -> bool {
+        let mut awaited = locked(&self.awaited);
+        awaited.retain(|(peer, _)| connected(peer));
+        !awaited.is_empty()
     }
 
     /// Signs beats of the vaults to which somebody subscribes, where one is due.
@@ -369,6 +384,9 @@ impl Session {
     }
 
     fn ended(&self, vault: VaultId, number: u64, wait: Duration, ended: &Result<Ended, SyncError>) {
+        if let Ok(Ended::Refused(wire::Refused::NotFound)) = ended {
+            locked(&self.syncing.awaited).remove(&(self.peer, vault));
+        }
         let wait = match ended {
             Ok(Ended::Finished) => OFFER_FIRST,
             Ok(Ended::Refused(why)) => {

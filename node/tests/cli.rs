@@ -15,7 +15,7 @@ macro_rules! pages {
     )* };
 }
 
-pages! { history first_steps mistakes values names sharing documents dry_run }
+pages! { history first_steps mistakes values names sharing documents dry_run keys }
 
 #[test]
 fn every_page_of_the_folder_is_run() {
@@ -37,6 +37,7 @@ fn every_page_of_the_folder_is_run() {
             "dry_run.md",
             "first_steps.md",
             "history.md",
+            "keys.md",
             "mistakes.md",
             "names.md",
             "sharing.md",

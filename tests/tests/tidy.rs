@@ -172,6 +172,9 @@ fn crates_depend_in_one_direction() {
 const SECRET_TYPES: &[(&str, &str)] = &[
     ("node/client/src/api.rs", "Secret"),
     ("node/client/src/api.rs", "Edits"),
+    ("node/client/src/api.rs", "Recovery"),
+    ("node/client/src/api.rs", "Unlock"),
+    ("node/client/src/api.rs", "KeyRequest"),
     ("node/client/src/watch.rs", "Frame"),
     ("node/client/src/watch.rs", "Content"),
     ("node/client/src/watch.rs", "Sealed"),

@@ -54,6 +54,7 @@ complete -c polykey -n "__fish_polykey_needs_command" -f -a "share" -d 'Let anot
 complete -c polykey -n "__fish_polykey_needs_command" -f -a "unshare" -d 'Take a vault back from a device or cluster'
 complete -c polykey -n "__fish_polykey_needs_command" -f -a "peer" -d 'Who may connect, and where to dial'
 complete -c polykey -n "__fish_polykey_needs_command" -f -a "vault" -d 'Make, list and name vaults'
+complete -c polykey -n "__fish_polykey_needs_command" -f -a "key" -d 'The key that this device is known by'
 complete -c polykey -n "__fish_polykey_needs_command" -f -a "status" -d 'One screen: this device, its vaults and its peers'
 complete -c polykey -n "__fish_polykey_needs_command" -f -a "agent" -d 'Start and stop the agent, which holds the unlocked identity'
 complete -c polykey -n "__fish_polykey_needs_command" -f -a "completion" -d 'Print a completion script for a shell'
@@ -450,6 +451,8 @@ complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_s
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from members" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -l before -d 'The first version that is not to be believed, or a time (versions bear the date that their author gave them)' -r
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -l recovery-code-file -d 'Read the 24 words from FILE instead of asking for them' -r -F
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -l password-file -d 'Read the password from FILE (one newline at its end is left away)' -r -F
+complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -l key-file -d 'The key file that this device is unlocked with' -r -F
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from recover" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
@@ -548,6 +551,46 @@ complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_s
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "conflicts" -d 'Secrets with several values that were written apart, side by side'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "rename" -d 'Give a vault another name on this device'
 complete -c polykey -n "__fish_polykey_using_subcommand vault; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and not __fish_seen_subcommand_from rotate help" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
+complete -c polykey -n "__fish_polykey_using_subcommand key; and not __fish_seen_subcommand_from rotate help" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
+complete -c polykey -n "__fish_polykey_using_subcommand key; and not __fish_seen_subcommand_from rotate help" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
+wide\t'The same with ids whole'
+json\t'One JSON document'
+jsonl\t'One JSON document a line'
+yaml\t'One YAML document'
+name\t'Names alone, one a line'"
+complete -c polykey -n "__fish_polykey_using_subcommand key; and not __fish_seen_subcommand_from rotate help" -l color -d 'Colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c polykey -n "__fish_polykey_using_subcommand key; and not __fish_seen_subcommand_from rotate help" -l json -d 'The same as -o json'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and not __fish_seen_subcommand_from rotate help" -s q -l quiet -d 'Print only what was asked for, and errors'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and not __fish_seen_subcommand_from rotate help" -s v -l verbose -d 'Print more: ids whole'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and not __fish_seen_subcommand_from rotate help" -l no-input -d 'Never ask; fail where a person would be needed'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and not __fish_seen_subcommand_from rotate help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and not __fish_seen_subcommand_from rotate help" -f -a "rotate" -d 'Give this device another key, and so another id'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and not __fish_seen_subcommand_from rotate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from rotate" -l password-file -d 'Read the password from FILE (one newline at its end is left away)' -r -F
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from rotate" -l key-file -d 'The key file that this device is unlocked with' -r -F
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from rotate" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from rotate" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from rotate" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
+wide\t'The same with ids whole'
+json\t'One JSON document'
+jsonl\t'One JSON document a line'
+yaml\t'One YAML document'
+name\t'Names alone, one a line'"
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from rotate" -l color -d 'Colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from rotate" -s y -l yes -d 'Do not ask'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from rotate" -s n -l dry-run -d 'Say what would be done, and do nothing'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from rotate" -l json -d 'The same as -o json'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from rotate" -s q -l quiet -d 'Print only what was asked for, and errors'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from rotate" -s v -l verbose -d 'Print more: ids whole'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from rotate" -l no-input -d 'Never ask; fail where a person would be needed'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "rotate" -d 'Give this device another key, and so another id'
+complete -c polykey -n "__fish_polykey_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c polykey -n "__fish_polykey_using_subcommand status" -l node-path -d 'Where the identity and its store are [default: $XDG_DATA_HOME/polykey]' -r -f -a "(__fish_complete_directories)"
 complete -c polykey -n "__fish_polykey_using_subcommand status" -l socket -d 'Unix socket of the agent [default: made from the node path]' -r -F
 complete -c polykey -n "__fish_polykey_using_subcommand status" -s o -l output -d 'Form of what is printed' -r -f -a "table\t'A table on a terminal; fields between tabs, without a header, in a pipe'
@@ -707,24 +750,25 @@ complete -c polykey -n "__fish_polykey_using_subcommand version" -s q -l quiet -
 complete -c polykey -n "__fish_polykey_using_subcommand version" -s v -l verbose -d 'Print more: ids whole'
 complete -c polykey -n "__fish_polykey_using_subcommand version" -l no-input -d 'Never ask; fail where a person would be needed'
 complete -c polykey -n "__fish_polykey_using_subcommand version" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "init" -d 'Make this device\'s identity and the vault `personal`'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "get" -d 'Print a secret: exactly its bytes'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "set" -d 'Write a secret that is typed, piped or in a file'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "ls" -d 'List vaults, or the secrets of one'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "rm" -d 'Remove secrets; older versions keep them'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "log" -d 'Versions of a vault or of one secret'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "diff" -d 'What differs between versions: names, or values with -r'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "restore" -d 'Make an old version of a secret or folder the newest'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "share" -d 'Let another device or cluster use a vault'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "unshare" -d 'Take a vault back from a device or cluster'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "peer" -d 'Who may connect, and where to dial'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "vault" -d 'Make, list and name vaults'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "status" -d 'One screen: this device, its vaults and its peers'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "agent" -d 'Start and stop the agent, which holds the unlocked identity'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "completion" -d 'Print a completion script for a shell'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "man" -d 'Print the manual page, or write all of them'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "version" -d 'Print the version of this program'
-complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault status agent completion man version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "init" -d 'Make this device\'s identity and the vault `personal`'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "get" -d 'Print a secret: exactly its bytes'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "set" -d 'Write a secret that is typed, piped or in a file'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "ls" -d 'List vaults, or the secrets of one'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "rm" -d 'Remove secrets; older versions keep them'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "log" -d 'Versions of a vault or of one secret'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "diff" -d 'What differs between versions: names, or values with -r'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "restore" -d 'Make an old version of a secret or folder the newest'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "share" -d 'Let another device or cluster use a vault'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "unshare" -d 'Take a vault back from a device or cluster'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "peer" -d 'Who may connect, and where to dial'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "vault" -d 'Make, list and name vaults'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "key" -d 'The key that this device is known by'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "status" -d 'One screen: this device, its vaults and its peers'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "agent" -d 'Start and stop the agent, which holds the unlocked identity'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "completion" -d 'Print a completion script for a shell'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "man" -d 'Print the manual page, or write all of them'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "version" -d 'Print the version of this program'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and not __fish_seen_subcommand_from init get set ls rm log diff restore share unshare peer vault key status agent completion man version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from peer" -f -a "add" -d 'Let a node connect, and dial it where an address is given'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from peer" -f -a "ls" -d 'List peers and their connections'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from peer" -f -a "rm" -d 'Dial a node no longer'
@@ -736,6 +780,7 @@ complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_su
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "prune" -d 'Let go of the contents of old versions, here and on every other device'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "conflicts" -d 'Secrets with several values that were written apart, side by side'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from vault" -f -a "rename" -d 'Give a vault another name on this device'
+complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "rotate" -d 'Give this device another key, and so another id'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from agent" -f -a "start" -d 'Unlock the identity and serve it until stopped'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from agent" -f -a "stop" -d 'Stop the agent; acknowledged writes are on disk'
 complete -c polykey -n "__fish_polykey_using_subcommand help; and __fish_seen_subcommand_from agent" -f -a "status" -d 'Is the agent running? (ends with 5 if not)'

@@ -256,6 +256,40 @@ pub struct Recovery {
     /// Give the words up instead.
     #[n(2)]
     pub resign: bool,
+    /// What opens the node's identity: needed where the node has the very key that is to lose the vault, and so gets another.
+    #[n(3)]
+    pub unlock: Option<Unlock>,
+}
+
+/// What opens the identity of a node. Not printable.
+#[derive(Encode, Decode)]
+pub enum Unlock {
+    /// The password, as text.
+    #[n(0)]
+    Password(#[n(0)] Secret),
+    /// The content of the key file.
+    #[n(1)]
+    KeyFile(#[n(0)] Secret),
+}
+
+/// `POST /v1/key`, canonical CBOR: gives the node another key. It starts again by itself then. Not printable.
+#[derive(Encode, Decode)]
+#[cbor(array)]
+pub struct KeyRequest {
+    /// What opens the identity, before and after.
+    #[n(0)]
+    pub unlock: Unlock,
+}
+
+/// Answer to [`KeyRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyReply {
+    /// The node's id until now.
+    pub old: NodeId,
+    /// Its id from now on.
+    pub new: NodeId,
+    /// Vaults in which the new id has the old one's place.
+    pub vaults: Vec<VaultId>,
 }
 
 /// A moment in the life of a vault.
@@ -280,6 +314,9 @@ pub struct RecoveryReply {
     pub undone: u32,
     /// Live members now.
     pub members: u32,
+    /// The node got another key for this, and starts again by itself.
+    #[serde(default)]
+    pub key: Option<KeyReply>,
 }
 
 /// One secret in a listing.

@@ -68,7 +68,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Identity, Agent, Status, SoftwareVersion, SecretValue, Change, Grant, Revocation, Diff, Pruning,
+    Identity, Agent, Status, SoftwareVersion, SecretValue, Change, Grant, Revocation, Diff, Pruning, KeyChange,
     Conflict in "ConflictList",
     Vault in "VaultList", Member in "MemberList", Secret in "SecretList", Version in "VersionList", Peer in "PeerList",
 }
@@ -87,6 +87,22 @@ pub struct Identity {
     pub restored: bool,
     /// Where the words were written, if they were.
     pub recovery_code_file: Option<String>,
+}
+
+/// `polykey key rotate`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyChange {
+    /// The id of this device until now.
+    pub old_id: NodeId,
+    /// Its id from now on; absent in a dry run, which draws no key.
+    pub new_id: Option<NodeId>,
+    /// Vaults in which the new id has the old one's place.
+    pub vaults: Vec<VaultId>,
+    /// Peers of this device: those of them that a person configured know it by its old id.
+    pub peers: Vec<NodeId>,
+    /// Nothing was changed.
+    pub dry_run: bool,
 }
 
 /// `polykey agent start --background` and `polykey agent stop`.

@@ -4,8 +4,8 @@ use insta::assert_json_snapshot;
 use polykey_client::api::{self, Caveat, PathChange};
 use polykey_client::error::{ApiError, Code};
 use polykey_client::kinds::{
-    Agent, Change, Conflict, Diff, Document, Failure, Grant, Identity, Item, Kind, List, Member,
-    Peer, Problem, Pruning, Revocation, Secret, SecretValue, SoftwareVersion, Status, Vault,
+    Agent, Change, Conflict, Diff, Document, Failure, Grant, Identity, Item, KeyChange, Kind, List,
+    Member, Peer, Problem, Pruning, Revocation, Secret, SecretValue, SoftwareVersion, Status, Vault,
     Version, from_seconds,
 };
 use polykey_core::ids::{CommitId, NodeId, OpId, VaultId};
@@ -225,6 +225,17 @@ fn a_grant_and_a_revocation_are_documents() {
             dry_run: false
         })
     );
+}
+
+#[test]
+fn a_change_of_the_key_is_a_document() {
+    assert_json_snapshot!(document(&KeyChange {
+        old_id: node(),
+        new_id: Some(NodeId::from([0x12; 32])),
+        vaults: vec![vault_id()],
+        peers: vec![NodeId::from([0x13; 32])],
+        dry_run: false,
+    }));
 }
 
 #[test]

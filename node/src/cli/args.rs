@@ -201,6 +201,9 @@ pub enum Command {
     /// Make, list and name vaults
     #[command(subcommand)]
     Vault(Vault),
+    /// The key that this device is known by
+    #[command(subcommand)]
+    Key(Key),
     /// One screen: this device, its vaults and its peers
     #[command(
         before_long_help = "Examples:\n  polykey status\n  polykey status --check || echo look at it\n  polykey status -o json"
@@ -447,7 +450,7 @@ pub enum Vault {
     },
     /// Take a vault back from a thief, with the words of the device that made it
     ///
-    /// This device takes the place of the one that made the vault. Whatever that one's key did after --before counts no longer: removals, new members, versions.
+    /// This device takes the place of the one that made the vault. Whatever that one's key did after --before counts no longer: removals, new members, versions. A new machine that was restored from the words has the very key that the thief has: it gets another with it, in all its vaults.
     #[command(
         before_long_help = "Examples:\n  polykey vault recover app --before 3f9ab0c41d7e\n  polykey vault recover app --before 2026-05-12T09:00:00Z --recovery-code-file words.txt"
     )]
@@ -505,6 +508,9 @@ pub struct Recover {
     /// Read the 24 words from FILE instead of asking for them
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub recovery_code_file: Option<PathBuf>,
+    /// What opens the identity, where it gets another key.
+    #[command(flatten)]
+    pub opens: Opens,
     /// What would be done
     #[command(flatten)]
     pub dry: Dry,
@@ -524,6 +530,43 @@ pub struct Resign {
     /// What would be done
     #[command(flatten)]
     pub dry: Dry,
+}
+
+/// `key …`.
+#[derive(Subcommand)]
+pub enum Key {
+    /// Give this device another key, and so another id
+    ///
+    /// The new key takes this device's place in all its vaults at once; the old one opens nothing that is written from then on. The agent starts again by itself. Whoever knows this device by its old id (peers, the PolykeyPeer of a cluster) has to be told the new one. The 24 words take vaults back as before (vault recover), but they restore neither this device nor its password any more.
+    #[command(
+        before_long_help = "Examples:\n  polykey key rotate --dry-run\n  polykey key rotate\n  polykey key rotate --yes --password-file pw.txt"
+    )]
+    Rotate(KeyRotate),
+}
+
+/// Options of `key rotate`.
+#[derive(Args)]
+pub struct KeyRotate {
+    /// What opens the identity.
+    #[command(flatten)]
+    pub opens: Opens,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// What would be done
+    #[command(flatten)]
+    pub dry: Dry,
+}
+
+/// What opens this device's identity.
+#[derive(Args)]
+pub struct Opens {
+    /// Read the password from FILE (one newline at its end is left away)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, env = "PK_PASSWORD_FILE", hide_env_values = true, conflicts_with = "key_file")]
+    pub password_file: Option<PathBuf>,
+    /// The key file that this device is unlocked with
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub key_file: Option<PathBuf>,
 }
 
 /// Options of `status`.

@@ -3,10 +3,11 @@
 use super::args::{AgentStart, Review, Workloads};
 use super::context::Context;
 use super::stop::Stop;
-use crate::agent::{self, Agent, AgentError, Unlock};
+use crate::agent::{self, AgentError, Unlock};
 use crate::identity::{self, Identity, IdentityError};
 use crate::local::SocketError;
 use crate::store::{Store, StoreError};
+use crate::successor::SuccessorError;
 use crate::vaults::Vaults;
 use crate::workload;
 use polykey_client::error::{ApiError, Code};
@@ -69,13 +70,11 @@ pub fn serve(context: &Context, args: &AgentStart, unlock: Unlock) -> Result<(),
         .build()
         .map_err(|e| Stop::failed(format!("cannot start: {e}")))?;
     runtime
-        .block_on(async {
-            let agent = Agent::start(config).await?;
-            super::agent::tell_running(context, &agent);
-            agent.run().await
-        })
+        .block_on(agent::serve(config, |agent| {
+            super::agent::tell_running(context, agent);
+        }))
         .map_err(|e| match e {
-            AgentError::Identity(e) => told(&e),
+            AgentError::Identity(e) | AgentError::Successor(SuccessorError::Identity(e)) => told(&e),
             AgentError::Socket(SocketError::Taken(_))
             | AgentError::Store(StoreError::InUse { .. }) => {
                 ApiError::new(Code::Conflict, chain(&e)).into()
@@ -168,7 +167,7 @@ fn told(error: &IdentityError) -> Stop {
             .hint("nothing is wiped by trying. A forgotten password is replaced with the 24 words; nobody else can")
             .next("polykey init --recovery-code-file FILE"),
         IdentityError::Unlock(UnlockError::OtherIdentity) => ApiError { code: Code::Conflict, ..said }
-            .hint("words restore an identity where there is none, and replace the password of their own")
+            .hint("words restore an identity where there is none, and replace the password of their own. After `polykey key rotate` they do neither for this device: they take vaults back")
             .next("polykey --node-path OTHER init --recovery-code-file FILE"),
         IdentityError::Unlock(UnlockError::Method { .. } | UnlockError::KeyFile) => ApiError { code: Code::Usage, ..said },
         _ => said,

@@ -9,6 +9,7 @@ mod engine;
 mod files;
 mod history;
 mod init;
+mod key;
 mod listing;
 mod output;
 mod password;
@@ -83,6 +84,7 @@ async fn ask(context: &Context, command: Option<&Command>) -> Result<(), Stop> {
         Some(Command::Unshare(args)) => sharing::unshare(context, args).await,
         Some(Command::Peer(command)) => sharing::peer(context, command).await,
         Some(Command::Vault(command)) => vaults::run(context, command).await,
+        Some(Command::Key(args::Key::Rotate(args))) => key::rotate(context, args).await,
         Some(Command::Status(args)) => status::run(context, args).await,
         Some(Command::Agent(args::Agent::Start(args))) => {
             agent::start_in_background(context, args).await

@@ -25,13 +25,22 @@ pub fn choose(context: &Context, file: Option<&Path>) -> Result<Zeroizing<String
     Ok(chosen)
 }
 
-/// The password of an identity that is there: from the file, or asked for at the terminal.
+/// The password of an identity that is there, to start the agent: from the file, or asked for at the terminal.
 pub fn ask(context: &Context, file: Option<&Path>) -> Result<Zeroizing<String>, Stop> {
+    ask_for(context, file, "agent start")
+}
+
+/// The same, for another command.
+pub fn ask_for(
+    context: &Context,
+    file: Option<&Path>,
+    command: &str,
+) -> Result<Zeroizing<String>, Stop> {
     match file {
         Some(file) => from_file(file),
         None => context
             .terminal()
-            .ok_or_else(|| nobody("agent start"))?
+            .ok_or_else(|| nobody(command))?
             .hidden("Password: "),
     }
 }

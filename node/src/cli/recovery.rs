@@ -3,11 +3,13 @@
 use super::args::{Recover, Resign};
 use super::context::Context;
 use super::files::read_secret;
+use super::key;
 use super::session::{Session, quoted, usage};
 use super::stop::Stop;
 use super::vaults::settle;
 use jiff::Timestamp;
 use polykey_client::api::{Before, Recovery, Secret};
+use polykey_client::error::{ApiError, Code};
 use polykey_client::kinds::Change;
 use polykey_client::reference::shown;
 use polykey_core::keys::Words;
@@ -23,6 +25,9 @@ const VERSIONS: u32 = 1_000;
 pub async fn recover(context: &Context, args: &Recover) -> Result<(), Stop> {
     let mut session = context.session().await?;
     let (vault, scope) = settle(&mut session, &args.vault).await?;
+    if let Err(error) = session.members(&vault).await {
+        return Err(not_here(error).into());
+    }
     let before = match &args.before {
         Some(text) => Some(moment(&mut session, &vault, text).await?),
         None => None,
@@ -34,15 +39,26 @@ pub async fn recover(context: &Context, args: &Recover) -> Result<(), Stop> {
         return done(context, "recover", &vault, true);
     }
     let words = words(context, args.recovery_code_file.as_deref())?;
-    let request = Recovery {
+    let mut request = Recovery {
         words,
         before,
         resign: false,
+        unlock: None,
     };
-    let reply = match session.recover(&vault, &request).await {
+    let mut reply = session.recover(&vault, &request).await;
+    if matches!(&reply, Err(error) if error.code == Code::Locked) {
+        context.output.warn("this device has the very key that is to lose the vault, and the thief has it too: it gets another, for which its own password or key file is needed");
+        let method = session.status().await?.unlock_method;
+        request.unlock = Some(key::unlock(context, &args.opens, &method, "vault recover")?);
+        reply = session.recover(&vault, &request).await;
+    }
+    let reply = match reply {
         Ok(reply) => reply,
         Err(error) => return Err(session.explain(error, &scope).await.into()),
     };
+    if let Some(changed) = &reply.key {
+        key::wait_until_back(context, &changed.new).await?;
+    }
     let replaced: Vec<String> = reply
         .replaced
         .iter()
@@ -53,6 +69,14 @@ pub async fn recover(context: &Context, args: &Recover) -> Result<(), Stop> {
         replaced.join(", "),
         reply.members
     ));
+    if let Some(changed) = &reply.key {
+        context.output.done(format_args!(
+            "this device is {} now, in the place of {}, whose key the thief has",
+            changed.new.short(),
+            changed.old.short()
+        ));
+        key::tell_others(context, &changed.old, &changed.new);
+    }
     if reply.undone > 0 {
         context.output.warn(format_args!(
             "{} changes of membership by others came after that and fell out. Look: polykey vault members {}",
@@ -93,6 +117,7 @@ pub async fn resign(context: &Context, args: &Resign) -> Result<(), Stop> {
         words,
         before: None,
         resign: true,
+        unlock: None,
     };
     if let Err(error) = session.recover(&vault, &request).await {
         return Err(session.explain(error, &scope).await.into());
@@ -101,6 +126,16 @@ pub async fn resign(context: &Context, args: &Resign) -> Result<(), Stop> {
         "the words of who made {scope} are given up for good; its owners alone decide now"
     ));
     done(context, "resign", &vault, false)
+}
+
+/// What cannot be recovered here may be recovered elsewhere.
+fn not_here(error: ApiError) -> ApiError {
+    if error.code != Code::NotFound {
+        return error;
+    }
+    error
+        .hint("a vault is taken back on a device that has it. A new machine gets it from any member or mirror under the id that its words restore, unless the thief has removed that id: then do this on a device that still has the vault; the words are the same")
+        .next("polykey peer add NODE-ID ADDRESS")
 }
 
 fn done(context: &Context, action: &'static str, vault: &str, dry_run: bool) -> Result<(), Stop> {

@@ -8,9 +8,10 @@ use super::stop::Stop;
 use hyper::body::{Body, Incoming};
 use hyper::{Method, Response};
 use polykey_client::api::{
-    CONFLICT_HEADER, Conflicts, Diff, EditReply, Edits, Entries, GrantReply, GrantRequest, Log,
-    MAX_VALUE, Members, PeerRequest, Peers, PruneReply, PruneRequest, Put, Recovery, RecoveryReply,
-    RestoreRequest, RevokeReply, Status, VERSION_HEADER, Vault, VaultName, Vaults,
+    CONFLICT_HEADER, Conflicts, Diff, EditReply, Edits, Entries, GrantReply, GrantRequest,
+    KeyReply, KeyRequest, Log, MAX_VALUE, Members, PeerRequest, Peers, PruneReply, PruneRequest, Put,
+    Recovery, RecoveryReply, RestoreRequest, RevokeReply, Status, VERSION_HEADER, Vault, VaultName,
+    Vaults,
 };
 use polykey_client::error::{ApiError, Code};
 use polykey_client::http::{Connection, Sending, json, parts, success, whole};
@@ -18,11 +19,14 @@ use polykey_client::reference::{MIN_PREFIX, Reference, Scope, shown, typed_vault
 use polykey_client::unix::connect;
 use polykey_core::enc;
 use polykey_core::ids::{CommitId, NodeId};
+use polykey_core::unlock::MAX_KEY_FILE;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-/// The longest request of a recovery, in bytes: 24 words of eight letters, and a version.
-const RECOVERY_BODY: usize = 512;
+/// The longest request that holds what opens the identity, in bytes: a key file and what stands around it.
+const KEY_BODY: usize = MAX_KEY_FILE + 64;
+/// The longest request of a recovery, in bytes: 24 words of eight letters, a version, and what opens the identity.
+const RECOVERY_BODY: usize = 512 + KEY_BODY;
 
 const JSON: &str = "application/json";
 const CBOR: &str = "application/cbor";
@@ -147,6 +151,18 @@ impl Session {
         json(
             self.connection
                 .send(Method::DELETE, &path, JSON, Vec::new())
+                .await?,
+        )
+        .await
+    }
+
+    /// `POST /v1/key`
+    pub async fn change_key(&mut self, request: &KeyRequest) -> Result<KeyReply, ApiError> {
+        let mut body = enc::encode_secret(request, KEY_BODY);
+        let body = std::mem::take(&mut *body);
+        json(
+            self.connection
+                .send(Method::POST, "/v1/key", CBOR, body)
                 .await?,
         )
         .await

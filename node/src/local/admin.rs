@@ -4,7 +4,8 @@ use super::errors::{self, role_of, role_word};
 use super::guard::{Admin, SocketDoor};
 use super::recovery;
 use super::reply::{self, Failed};
-use super::{history, table, values, workloads};
+use super::{history, key, table, values, workloads};
+use crate::agent::Ask;
 use crate::vaults::Terms;
 use axum::Router;
 use axum::extract::{Path, Query, RawQuery, Request};
@@ -53,6 +54,7 @@ pub fn router(door: SocketDoor) -> Router {
         .route("/v1/peers/{node}", delete(remove_peer))
         .route("/v1/access", put(put_access))
         .route("/v1/consumers", get(consumers))
+        .route("/v1/key", post(key::rotate))
         .route("/v1/stop", post(stop))
         .fallback(reply::no_such_path)
         .method_not_allowed_fallback(reply::no_such_path)
@@ -317,7 +319,7 @@ async fn consumers(admin: Admin, RawQuery(query): RawQuery) -> Result<Response, 
 
 async fn stop(admin: Admin) -> Response {
     tracing::info!("asked to stop");
-    admin.stop_asked.try_send(()).ok();
+    admin.ask.try_send(Ask::Stop).ok();
     reply::json(&json!({}))
 }
 

@@ -23,7 +23,8 @@ impl From<VaultError> for Failed {
             VaultError::Pending => error.hint(
                 "it comes when a node that has it is connected: `polykey peer ls` shows who is",
             ),
-            VaultError::SameKey => error.hint("recover on another device of yours that has the vault, or make a new identity and share the vault with it first"),
+            VaultError::SameKey => error.hint("it needs another key, and its password or key file to change it"),
+            VaultError::KeyChanged(_) => error.hint("try again in a moment"),
             VaultError::Words => error.hint("a vault is recovered with the 24 words of the device that made it"),
             VaultError::NeedsUpgrade => {
                 error.hint("upgrade this program; nothing is lost meanwhile")
@@ -51,7 +52,6 @@ fn vault_code(e: &VaultError) -> Code {
         | VaultError::Moved { .. }
         | VaultError::Yielded { .. }
         | VaultError::Wider
-        | VaultError::SameKey
         | VaultError::Control(ControlError::LastOwner | ControlError::NoRecovery(_)) => {
             Code::Conflict
         }
@@ -65,7 +65,9 @@ fn vault_code(e: &VaultError) -> Code {
         VaultError::NeedsUpgrade | VaultError::Control(ControlError::NeedsUpgrade(_)) => {
             Code::NeedsUpgrade
         }
-        VaultError::Pending => Code::Unreachable,
+        VaultError::SameKey => Code::Locked,
+        VaultError::Pending | VaultError::KeyChanged(_) => Code::Unreachable,
+        VaultError::Held { why, .. } => vault_code(why),
         _ => Code::Failed,
     }
 }
@@ -99,7 +101,7 @@ impl From<AccessError> for Failed {
 }
 
 /// An error with its sources, as one sentence.
-fn chain(e: &dyn std::error::Error) -> String {
+pub(super) fn chain(e: &dyn std::error::Error) -> String {
     let mut text = e.to_string();
     let mut source = e.source();
     while let Some(s) = source {

@@ -6,6 +6,7 @@ mod admin;
 mod errors;
 mod guard;
 mod history;
+mod key;
 mod probes;
 mod recovery;
 mod reply;
@@ -25,6 +26,7 @@ pub use tls::TlsError;
 pub use unix::{Socket, SocketError};
 
 use crate::access::Access;
+use crate::agent::Ask;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::record::Record;
@@ -81,8 +83,8 @@ pub struct Services {
     pub record: Arc<Record>,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Told when somebody asks the agent to stop.
-    pub stop_asked: mpsc::Sender<()>,
+    /// Told when somebody asks the agent to stop, or to start again.
+    pub ask: mpsc::Sender<Ask>,
     /// Which client uses which pod's token.
     pub clients: Mutex<Clients>,
 }

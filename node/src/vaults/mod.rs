@@ -16,6 +16,7 @@
 //! | `envelopes` | new epochs, and who gets their secrets |
 //! | `upkeep` | what an owner's node writes by itself |
 //! | `recovery` | taking a vault back with its maker's words |
+//! | `moving` | giving this device's place in its vaults to another key |
 //! | `exchange` | what peers are told, and given |
 //! | `intake` | what is taken from them |
 //! | `lean` | versions without their trees, and which come next |
@@ -35,6 +36,7 @@ mod fresh;
 mod intake;
 mod lean;
 mod members;
+mod moving;
 mod pace;
 mod quota;
 mod recovery;
@@ -53,6 +55,7 @@ pub use files::{Incoming, Opened, ValueReader};
 pub use intake::Received;
 pub use lean::Pull;
 pub use members::{Granted, MemberInfo, MemberList, Revoked, Terms};
+pub use moving::Moved;
 pub use quota::{PEER_BYTES, Quotas};
 pub use recovery::{Recovered, Until};
 pub use restore::{Difference, Differs};
@@ -70,7 +73,7 @@ use polykey_core::keys::RootKey;
 use polykey_core::tree::TreeError;
 use polykey_core::wire::SignedStart;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedMutexGuard, broadcast};
 
@@ -212,9 +215,21 @@ pub enum VaultError {
     /// Words that are another vault's.
     #[error("these are not the words of who made this vault")]
     Words,
-    /// A recovery on the node that has the key which is to lose the vault.
+    /// A recovery on the node that has the key which is to lose the vault: see [`Vaults::recover_as`].
     #[error("this device has the very key that made the vault, and whoever took it has it too")]
     SameKey,
+    /// This device's place was given to another key, and it is about to start again with that.
+    #[error("this device has another key from now on, {}, and is about to start again", .0.short())]
+    KeyChanged(NodeId),
+    /// One vault keeps this device from getting another key.
+    #[error("vault {} does not let this device have another key", .vault.short())]
+    Held {
+        /// Which.
+        vault: VaultId,
+        /// Why.
+        #[source]
+        why: Box<VaultError>,
+    },
     /// Bytes that the peer who sent them could have known to be wrong.
     #[error("the peer sent what it must have known to be wrong: {0}")]
     Peer(String),
@@ -256,6 +271,10 @@ pub struct Vaults {
     standing: Arc<Standing>,
     lacking: envelopes::Lacking,
     quotas: Quotas,
+    /// Held by whoever brings a new vault in, and by whoever gives this node's place away in all that there are.
+    entering: tokio::sync::RwLock<()>,
+    /// The key that has this node's place.
+    successor: Arc<OnceLock<NodeId>>,
 }
 
 impl Vaults {
@@ -290,6 +309,8 @@ impl Vaults {
             entries: Arc::new(RwLock::new(entries)),
             changed,
             lacking: envelopes::Lacking::default(),
+            entering: tokio::sync::RwLock::default(),
+            successor: Arc::default(),
         }))
     }
 
@@ -477,6 +498,8 @@ impl Vaults {
 
     /// Writes a vault that is new here, and makes it visible.
     async fn add(&self, entry: Entry, batch: Batch) -> Result<Arc<Entry>, VaultError> {
+        let _entering = self.entering.read().await;
+        self.keeps_key()?;
         if self.all().len() >= MAX_VAULTS {
             return Err(VaultError::TooMany);
         }
@@ -500,11 +523,19 @@ impl Vaults {
         .await
     }
 
-    /// Nothing is signed by a node whose double goes on.
+    /// Nothing is signed by a node whose double goes on, nor by a key that has been replaced.
     fn may_write(&self) -> Result<(), VaultError> {
+        self.keeps_key()?;
         match self.standing.yielded() {
             None => Ok(()),
             Some(other) => Err(VaultError::Yielded { boot: other.boot }),
+        }
+    }
+
+    fn keeps_key(&self) -> Result<(), VaultError> {
+        match self.successor.get() {
+            None => Ok(()),
+            Some(new) => Err(VaultError::KeyChanged(*new)),
         }
     }
 

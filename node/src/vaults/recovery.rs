@@ -1,7 +1,8 @@
 //! Taking a vault back with the words of who made it, and giving those words up.
 
 use super::entry::{Entry, Inner};
-use super::{VaultError, Vaults, now_ms, random, rows};
+use super::moving::{Laid, Moved, with_successor};
+use super::{VaultError, Vaults, now_ms, random};
 use crate::store::Batch;
 use polykey_core::control::{Control, ControlError, SignedOp, Successor};
 use polykey_core::epoch::EpochSecret;
@@ -35,6 +36,13 @@ pub struct Recovered {
     pub members: usize,
 }
 
+/// A vault that is to be taken back.
+pub(super) struct TakeBack<'a> {
+    pub vault: &'a VaultId,
+    words: &'a Words,
+    until: Until,
+}
+
 impl Vaults {
     /// Makes this node the owner of a vault in the place of who made it, by the maker's words: with the members and contents of `until`, and nothing that the old key did since.
     ///
@@ -47,46 +55,86 @@ impl Vaults {
         until: Until,
     ) -> Result<Recovered, VaultError> {
         let entry = self.entry(vault)?;
-        self.may_write()?;
         self.standing.past_is_here(vault).await;
         let one_writer = entry.writing.clone().lock_owned().await;
-        let (control, secrets) = {
-            let inner = entry.read();
-            (Control::clone(&inner.control), inner.secrets.clone())
-        };
-        let recovery = recovery_key(&control, words)?;
-        if control.founder_ids().contains(&self.me) {
+        let control = Control::clone(&entry.read().control);
+        recovery_key(&control, words)?;
+        let (upto, _) = kept(&entry.read(), &control, until)?;
+        // A key that was drawn after the moment that is gone back to is not the one that was lost.
+        if control.founder_ids().contains(&self.me) && control.had_key(&upto, &self.me) {
             return Err(VaultError::SameKey);
         }
-        let (upto, cut) = kept(&entry.read(), &control, until)?;
+        self.may_write()?;
+        let replaced = replaced(&control, &self.me);
+        let back = TakeBack {
+            vault,
+            words,
+            until,
+        };
+        let (reset, secret) = Self::reset(&entry, &back, &self.key)?;
+        let control = self
+            .put_down(&entry, one_writer, control, &reset, secret)
+            .await?;
+        Ok(recovered(&reset.id().into(), replaced, &control))
+    }
+
+    /// As [`Vaults::recover`], on a node that has the very key that is to lose the vault: as when its words made it anew on another machine. The vault is taken back for `new`, which gets
+    /// this node's place in all other vaults too: [`Vaults::move_to`].
+    ///
+    /// # Errors
+    /// As [`Vaults::recover`] and [`Vaults::move_to`]; then nothing was written.
+    pub async fn recover_as(
+        &self,
+        vault: &VaultId,
+        words: &Words,
+        until: Until,
+        new: &RootKey,
+    ) -> Result<(Recovered, Moved), VaultError> {
+        let entry = self.entry(vault)?;
+        let replaced = replaced(&entry.read().control, &new.node_id());
+        let back = TakeBack {
+            vault,
+            words,
+            until,
+        };
+        let (moved, taken_back) = self.hand_over(new, Some(&back)).await?;
+        let (reset, control) = taken_back.ok_or(VaultError::NotFound)?;
+        Ok((recovered(&reset, replaced, &control), moved))
+    }
+
+    /// The operation that takes a vault back for `new`.
+    pub(super) fn reset(
+        entry: &Entry,
+        back: &TakeBack<'_>,
+        new: &RootKey,
+    ) -> Result<(SignedOp, Option<EpochSecret>), VaultError> {
+        let inner = entry.read();
+        let control = &inner.control;
+        let recovery = recovery_key(control, back.words)?;
+        let (upto, cut) = kept(&inner, control, back.until)?;
         let secret = EpochSecret::new(random()?);
         let state = control.state_at(&upto);
-        let replaced = control.founder_ids();
-        let mut readers: Vec<NodeId> = state
-            .readers(now_ms() / 1_000)
-            .into_iter()
-            .filter(|n| !replaced.contains(n) && *n != self.me)
-            .collect();
-        readers.push(self.me);
-        readers.sort_unstable();
+        let readers = with_successor(
+            state.readers(now_ms() / 1_000),
+            &control.founder_ids(),
+            new.node_id(),
+        );
         // A Reset is in the founder's name, and so are its envelopes.
         let founder = control.founder();
-        let record = Self::next_epoch(vault, &state.epochs, &readers, &secrets, &secret, &founder)?;
-        let new = Successor {
-            node: self.me,
-            proof: link::prove(*vault, founder, &self.key),
+        let record = Self::next_epoch(
+            &entry.id,
+            &state.epochs,
+            &readers,
+            &inner.secrets,
+            &secret,
+            &founder,
+        )?;
+        let successor = Successor {
+            node: new.node_id(),
+            proof: link::prove(entry.id, founder, new),
         };
-        let op = control.reset(new, upto, cut, record)?;
-        let reset = SignedOp::sign(op, &recovery);
-        let control = self
-            .put_down(&entry, one_writer, control, &reset, Some(secret))
-            .await?;
-        Ok(Recovered {
-            reset: reset.id().into(),
-            replaced,
-            undone: control.undone().len(),
-            members: control.state().members.len(),
-        })
+        let op = control.reset(successor, upto, cut, record)?;
+        Ok((SignedOp::sign(op, &recovery), Some(secret)))
     }
 
     /// Gives the words of a vault up for good: nobody can take it back with them any more.
@@ -111,30 +159,33 @@ impl Vaults {
         &self,
         entry: &Arc<Entry>,
         one_writer: OwnedMutexGuard<()>,
-        mut control: Control,
+        control: Control,
         op: &SignedOp,
         secret: Option<EpochSecret>,
     ) -> Result<Arc<Control>, VaultError> {
-        let at = control.len();
-        control.apply(op)?;
         let mut batch = Batch::default();
-        rows::put_op(&mut batch, &entry.id, at, op.bytes());
-        if let Some(secret) = &secret {
-            rows::put_secret(&mut batch, &entry.id, secret);
-        }
-        let mut floor = entry.read().floor();
-        floor.control = control.heads();
-        rows::put_floor(&mut batch, &entry.id, &floor);
-        let control = Arc::new(control);
-        let there = control.clone();
-        let place = move |inner: &mut Inner| {
-            inner.secrets = Arc::new(inner.secrets.with(None, secret.as_slice()));
-            inner.judge(&there);
-            inner.control = there;
-        };
-        self.change(entry, one_writer, batch, place).await?;
+        let laid = Laid::down(&mut batch, entry, control, op, secret)?;
+        let control = laid.control.clone();
+        self.change(entry, one_writer, batch, |inner| laid.place(inner))
+            .await?;
         Ok(control)
     }
+}
+
+fn recovered(reset: &OpId, replaced: Vec<NodeId>, control: &Control) -> Recovered {
+    Recovered {
+        reset: *reset,
+        replaced,
+        undone: control.undone().len(),
+        members: control.state().members.len(),
+    }
+}
+
+/// The ids that the maker of a vault had until now.
+fn replaced(control: &Control, new: &NodeId) -> Vec<NodeId> {
+    let mut ids = control.founder_ids();
+    ids.retain(|id| id != new);
+    ids
 }
 
 fn recovery_key(control: &Control, words: &Words) -> Result<RootKey, VaultError> {

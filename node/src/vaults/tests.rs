@@ -440,10 +440,9 @@ proptest! {
 }
 
 mod clone;
-mod clone;
 mod collecting;
 mod flood;
-mod past;
+mod moving;
 mod past;
 mod side_by_side;
 mod war;

@@ -6,6 +6,7 @@ mod bench;
 mod clones;
 mod converge;
 mod hostile;
+mod keys;
 mod malformed;
 mod mutate;
 mod node;

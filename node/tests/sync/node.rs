@@ -24,6 +24,7 @@ pub struct Node {
     pub vaults: Arc<Vaults>,
     pub peers: Arc<Peers>,
     number: u8,
+    seed: [u8; 32],
     dir: TempDir,
     at: SocketAddr,
     /// Its tasks, so that a kill takes them all.
@@ -34,6 +35,7 @@ pub struct Node {
 pub struct Stopped {
     pub id: NodeId,
     number: u8,
+    seed: [u8; 32],
     dir: TempDir,
     at: SocketAddr,
 }
@@ -54,11 +56,19 @@ impl Node {
     pub async fn start(number: u8) -> Node {
         let dir = tempfile::tempdir().unwrap();
         let anywhere = (Ipv4Addr::LOCALHOST, 0).into();
-        Node::open(number, dir, anywhere).await
+        Node::open(number, seed(number), dir, anywhere).await
     }
 
-    async fn open(number: u8, dir: TempDir, at: SocketAddr) -> Node {
-        let key = RootKey::from_seed(&seed(number));
+    /// The node that the words of a test node make anew on another machine.
+    pub async fn start_from_words(number: u8) -> Node {
+        let dir = tempfile::tempdir().unwrap();
+        let anywhere = (Ipv4Addr::LOCALHOST, 0).into();
+        let root = *words(number).identity().root.seed();
+        Node::open(number, root, dir, anywhere).await
+    }
+
+    async fn open(number: u8, seed: [u8; 32], dir: TempDir, at: SocketAddr) -> Node {
+        let key = RootKey::from_seed(&seed);
         let id = key.node_id();
         let path = dir.path().join("store");
         let store = retry(|| Store::open(&path, RowKey::new(Zeroizing::new([3; 32])))).await;
@@ -78,7 +88,7 @@ impl Node {
             let net = {
                 let deadline = Instant::now() + PATIENCE;
                 loop {
-                    match Net::bind(&seed(number), at) {
+                    match Net::bind(&seed, at) {
                         Ok(net) => break net,
                         Err(e) => assert!(Instant::now() < deadline, "{e:?}"),
                     }
@@ -95,6 +105,7 @@ impl Node {
             vaults,
             peers,
             number,
+            seed,
             dir,
             at,
             runtime: Some(runtime),
@@ -115,6 +126,7 @@ impl Node {
         Stopped {
             id: self.id,
             number: self.number,
+            seed: self.seed,
             at: self.at,
             dir: std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap()),
         }
@@ -238,7 +250,12 @@ impl Node {
 impl Stopped {
     /// Runs again, at the same address.
     pub async fn start(self) -> Node {
-        Node::open(self.number, self.dir, self.at).await
+        Node::open(self.number, self.seed, self.dir, self.at).await
+    }
+
+    /// Runs again with another key, at the same address.
+    pub async fn start_as(self, seed: [u8; 32]) -> Node {
+        Node::open(self.number, seed, self.dir, self.at).await
     }
 
     /// A copy of all that is on its disk, which would run somewhere else.
@@ -248,6 +265,7 @@ impl Stopped {
         let copy = Stopped {
             id: self.id,
             number: self.number,
+            seed: self.seed,
             dir,
             at: (Ipv4Addr::LOCALHOST, 0).into(),
         };
@@ -257,7 +275,13 @@ impl Stopped {
     /// Runs again where nobody finds it.
     pub async fn start_apart(self) -> Apart {
         let at = self.at;
-        let node = Node::open(self.number, self.dir, (Ipv4Addr::LOCALHOST, 0).into()).await;
+        let node = Node::open(
+            self.number,
+            self.seed,
+            self.dir,
+            (Ipv4Addr::LOCALHOST, 0).into(),
+        )
+        .await;
         Apart { node, at }
     }
 }

@@ -6,13 +6,13 @@ use polykey::vaults::{Terms, Told, Until, VaultError};
 use polykey_core::control::Role;
 use polykey_core::ids::{NodeId, VaultId};
 
-fn members(node: &Node, vault: &VaultId) -> Vec<NodeId> {
+pub fn members(node: &Node, vault: &VaultId) -> Vec<NodeId> {
     let list = node.vaults.members(vault).unwrap();
     list.members.into_iter().map(|m| m.node).collect()
 }
 
 /// All that `from` has of a vault, put before `to` as if it came from a peer.
-async fn force(from: &Node, to: &Node, vault: &VaultId) {
+pub async fn force(from: &Node, to: &Node, vault: &VaultId) {
     let mut told = Told::default();
     loop {
         let announce = from

@@ -7,6 +7,7 @@
 )]
 
 use super::world::World;
+use crate::agent::Ask;
 use hyper::Method;
 use polykey_client::access::AccessReply;
 use polykey_client::api::{
@@ -428,5 +429,5 @@ async fn peers_are_added_listed_and_removed_and_the_agent_is_asked_to_stop() {
         .await
         .unwrap();
     assert!(answer.status().is_success());
-    assert!(world.stop_asked.recv().await.is_some());
+    assert!(matches!(world.asked.recv().await, Some(Ask::Stop)));
 }

@@ -1,6 +1,7 @@
 //! A laptop that owns a vault, a cluster's node that serves it, and a pod.
 
 use super::super::*;
+use crate::agent::Ask;
 use crate::record::{Happened, Record};
 use crate::store::testing::scratch_store;
 use crate::vaults::{Received, Told, Vaults};
@@ -42,7 +43,7 @@ pub struct World {
     pub socket: PathBuf,
     pub vault: VaultId,
     pub audit: Arc<Mutex<Vec<Happened>>>,
-    pub stop_asked: mpsc::Receiver<()>,
+    pub asked: mpsc::Receiver<Ask>,
     revision: u64,
     _probing: watch::Sender<bool>,
     _dirs: Vec<TempDir>,
@@ -88,7 +89,7 @@ impl World {
                 port: 1315,
             },
         );
-        let (stop_asked, asked) = mpsc::channel(1);
+        let (ask, asked) = mpsc::channel(1);
         let services = Arc::new(Services {
             about: About {
                 spare: crate::vaults::SPARED,
@@ -106,7 +107,7 @@ impl World {
             workloads: Some(workloads),
             record,
             metrics: metrics.clone(),
-            stop_asked,
+            ask,
             clients: Mutex::default(),
         });
         let health = Health::new();
@@ -138,7 +139,7 @@ impl World {
             socket,
             vault,
             audit,
-            stop_asked: asked,
+            asked,
             revision: 1,
             _probing: probing,
             _dirs: vec![laptop_dir, dir],
