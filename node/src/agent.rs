@@ -69,6 +69,11 @@ impl Unlock {
         }
     }
 
+    /// Opens nothing: an agent that runs has no use for the secret, and keeps none.
+    fn forgotten() -> Unlock {
+        Unlock::KeyFile(Zeroizing::new(Vec::new()))
+    }
+
     fn copy(&self) -> Unlock {
         match self {
             Unlock::Password(password) => Unlock::Password(password.clone()),
@@ -197,6 +202,7 @@ struct Probes {
 /// What did not start, or that signals cannot be waited for.
 pub async fn serve(mut config: Config, started: impl Fn(&Agent)) -> Result<(), AgentError> {
     let mut agent = Agent::start(&config).await?;
+    config.unlock = Unlock::forgotten();
     started(&agent);
     // From here on a signal is kept, also while the agent starts again.
     let mut signals = match Signals::new() {
@@ -213,6 +219,7 @@ pub async fn serve(mut config: Config, started: impl Fn(&Agent)) -> Result<(), A
     while let Some(unlock) = agent.run(&mut signals).await {
         config.unlock = unlock;
         agent = start_again(&config).await?;
+        config.unlock = Unlock::forgotten();
         started(&agent);
     }
     Ok(())

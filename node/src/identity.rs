@@ -223,8 +223,33 @@ fn replace(node_path: &Path, file: &[u8]) -> Result<(), IdentityError> {
     let next = write_next(node_path, file)?;
     fs::rename(&next, &path).map_err(io_error("replace", &path))?;
     sync_dir(node_path)?;
-    // The name is the new file's now; what the old password opens is still in the old one's blocks.
-    wipe(old).map_err(io_error("overwrite the old", &path))
+    // The name is the new file's now; what the old password opens is still in the old one's blocks, and in what a crash left of a file that was to take its place.
+    wipe(old).map_err(io_error("overwrite the old", &path))?;
+    left_over(node_path)
+        .map_err(io_error("look into", node_path))?
+        .iter()
+        .try_for_each(|file| {
+            let open = OpenOptions::new().write(true).open(file);
+            open.and_then(wipe)
+                .and_then(|()| fs::remove_file(file))
+                .map_err(io_error("remove", file))
+        })
+}
+
+/// Files that were to take the place of `identity.pk`.
+fn left_over(node_path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(node_path)? {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|n| n.starts_with(NEXT))
+        {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }
 
 fn wipe(mut old: File) -> io::Result<()> {

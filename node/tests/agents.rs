@@ -66,6 +66,22 @@ impl Machine {
         }
     }
 
+    /// Ends the agent as a power cut would.
+    fn kill(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            agent.kill().unwrap();
+            agent.wait().unwrap();
+        }
+    }
+
+    /// A command that goes on by itself.
+    fn spawn(&self, line: &str) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_polykey"));
+        let command = self.at_home(&mut command).args(line.split(' '));
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
+        quiet.stderr(Stdio::null()).spawn().unwrap()
+    }
+
     fn at_home<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command
             .env("PK_NODE_PATH", self.dir.path().join("node"))
@@ -280,4 +296,42 @@ fn a_copy_of_a_machine_s_disk_is_told_what_it_is_and_what_to_do() {
     copied.stop();
     copied.start("127.0.0.1:0", &["--only-copy"]);
     copied.set("app:b", "3");
+}
+
+#[test]
+fn an_agent_that_is_killed_while_its_key_changes_comes_back_as_one_node_that_has_all_its_vaults() {
+    let mut one = Machine::new(None, "127.0.0.1:0");
+    for vault in ["app", "second"] {
+        one.ok(&format!("vault create {vault}"));
+        one.set(&format!("{vault}:a"), "0");
+    }
+    let rotate = format!(
+        "key rotate --yes --key-file {}",
+        one.dir.path().join("key").display()
+    );
+    let mut ids = vec![one.id.clone()];
+    // From before the request arrives to after the start that follows, which takes some hundred milliseconds.
+    let moments = [0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 200, 400];
+    for (n, after) in moments.into_iter().enumerate() {
+        let mut command = one.spawn(&rotate);
+        std::thread::sleep(Duration::from_millis(after));
+        one.kill();
+        command.kill().ok();
+        command.wait().unwrap();
+        one.start("127.0.0.1:0", &[]);
+        let status = one.json("status");
+        let id = status["nodeId"].as_str().unwrap().to_owned();
+        for vault in status["vaults"].as_array().unwrap() {
+            assert_eq!(vault["role"], "owner", "{after} ms: {status}");
+            assert_eq!(vault["members"], 1, "{after} ms: {status}");
+        }
+        for vault in ["app", "second"] {
+            one.has(&format!("{vault}:a"), &n.to_string());
+            one.set(&format!("{vault}:a"), &(n + 1).to_string());
+        }
+        ids.push(id);
+    }
+    ids.dedup();
+    assert!(ids.len() > 1, "some of them came through");
+    println!("{} of {} came through", ids.len() - 1, moments.len());
 }

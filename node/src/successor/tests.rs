@@ -1,9 +1,11 @@
 use super::*;
 use crate::identity::Identity;
-use crate::vaults::{VaultError, Vaults};
+use crate::vaults::{Until, VaultError, Vaults};
 use polykey_core::control::Role;
 use polykey_core::ids::VaultId;
+use polykey_core::keys::Words;
 use polykey_core::tree::Edit;
+use polykey_core::wire::{Double, SignedStart};
 use std::fs;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -57,6 +59,17 @@ impl Device {
         let root = settle(self.0.path(), &store, root, &secret).await.unwrap();
         let vaults = Vaults::open(store.clone(), root, recovery).unwrap();
         Running { store, vaults }
+    }
+}
+
+impl Device {
+    /// Of these words, opened by the key file all the same.
+    fn of_words(words: &Words) -> Device {
+        let dir = tempfile::tempdir().unwrap();
+        identity::create(dir.path(), words, "a password").unwrap();
+        let (password, key) = (Secret::Passphrase("a password"), Secret::KeyFile(&KEY_FILE));
+        identity::change_secret(dir.path(), &password, &key).unwrap();
+        Device(dir)
     }
 }
 
@@ -116,6 +129,11 @@ async fn a_change_of_the_key_that_is_cut_off_anywhere_ends_as_one_node_or_the_ot
         for _ in 0..2 {
             assert_is(&device, key(n).node_id(), &vaults).await;
         }
+        let left = files(device.0.path());
+        let left = left
+            .iter()
+            .filter(|f| f.to_string_lossy().contains(".next"));
+        assert_eq!(left.count(), 0, "{cut}");
         // And once more.
         let running = device.start().await;
         running.vaults.move_to(&key(n + 20)).await.unwrap();
@@ -176,6 +194,39 @@ async fn the_key_is_sealed_in_its_row_and_the_old_file_is_wiped() {
         left
     };
     assert!(!left.is_empty() && left.iter().all(|b| *b == 0));
+}
+
+#[tokio::test]
+async fn a_thief_who_goes_on_as_this_node_keeps_nobody_from_taking_a_vault_back() {
+    let words = Words::from_entropy(&[0x41; 32]);
+    let device = Device::of_words(&words);
+    let Running { store, vaults } = device.start().await;
+    let vault = vaults.create("app").await.unwrap();
+    // A peer shows a later start of the same node: the thief's.
+    let root = words.identity().root;
+    let mine = SignedStart::of(&root, [1; 16], store.boot());
+    let theirs = SignedStart::of(&root, [2; 16], 50);
+    let peer = key(3).node_id();
+    let standing = vaults.standing();
+    let shown = standing.shown_double(&mine, theirs.bytes(), false, peer);
+    assert_eq!(shown.await.unwrap(), Some(Double::Yields));
+    for refused in [
+        vaults.create("other").await.map(drop),
+        vaults.move_to(&key(9)).await.map(drop),
+    ] {
+        assert!(matches!(refused, Err(VaultError::Yielded { boot: 50 })));
+    }
+    let same = vaults.recover(&vault, &words, Until::Now).await;
+    assert!(matches!(same, Err(VaultError::SameKey)), "{same:?}");
+    let back = vaults.recover_as(&vault, &words, Until::Now, &key(9)).await;
+    assert_eq!(back.unwrap().0.replaced, [root.node_id()]);
+    drop((store, vaults));
+
+    let Running { vaults, .. } = device.start().await;
+    assert_eq!(vaults.me(), key(9).node_id());
+    assert_eq!(vaults.standing().yielded(), None);
+    vaults.create("other").await.unwrap();
+    assert_eq!(vaults.summary_of(&vault).unwrap().owners, [vaults.me()]);
 }
 
 fn copy(from: &Path, to: &Path) {
