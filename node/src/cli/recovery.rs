@@ -134,7 +134,7 @@ fn not_here(error: ApiError) -> ApiError {
         return error;
     }
     error
-        .hint("a vault is taken back on a device that has it. A new machine gets it from any member or mirror under the id that its words restore, unless the thief has removed that id: then do this on a device that still has the vault; the words are the same")
+        .hint("a vault is taken back on a device that has it. A new machine gets it from any member or mirror under the id that its words restore, unless that id was removed, by the thief or by `polykey key rotate`: then do this on a device that still has the vault; the words are the same")
         .next("polykey peer add NODE-ID ADDRESS")
 }
 

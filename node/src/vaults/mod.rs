@@ -272,7 +272,7 @@ pub struct Vaults {
     lacking: envelopes::Lacking,
     quotas: Quotas,
     /// Held by whoever brings a new vault in, and by whoever gives this node's place away in all that there are.
-    entering: tokio::sync::RwLock<()>,
+    entering: Arc<tokio::sync::RwLock<()>>,
     /// The key that has this node's place.
     successor: Arc<OnceLock<NodeId>>,
 }
@@ -309,7 +309,7 @@ impl Vaults {
             entries: Arc::new(RwLock::new(entries)),
             changed,
             lacking: envelopes::Lacking::default(),
-            entering: tokio::sync::RwLock::default(),
+            entering: Arc::default(),
             successor: Arc::default(),
         }))
     }
@@ -498,7 +498,7 @@ impl Vaults {
 
     /// Writes a vault that is new here, and makes it visible.
     async fn add(&self, entry: Entry, batch: Batch) -> Result<Arc<Entry>, VaultError> {
-        let _entering = self.entering.read().await;
+        let entering = self.entering.clone().read_owned().await;
         self.keeps_key()?;
         if self.all().len() >= MAX_VAULTS {
             return Err(VaultError::TooMany);
@@ -518,6 +518,7 @@ impl Vaults {
                 .or_insert_with(|| Arc::new(entry))
                 .clone();
             changed.send(Changed { vault: id }).ok();
+            drop(entering);
             Ok(entry)
         })
         .await

@@ -91,7 +91,7 @@ impl Vaults {
         back: Option<&TakeBack<'_>>,
     ) -> Result<(Moved, Option<(OpId, Arc<Control>)>), VaultError> {
         // Nothing comes in meanwhile, and two do not do this at once.
-        let _closed = self.entering.write().await;
+        let closed = self.entering.clone().write_owned().await;
         match back {
             // A thief who goes on as this node has no say in it.
             Some(_) => self.keeps_key()?,
@@ -143,6 +143,7 @@ impl Vaults {
                 let vault = step.entry.id;
                 changed.send(Changed { vault }).ok();
             }
+            drop(closed);
             Ok(())
         })
         .await?;

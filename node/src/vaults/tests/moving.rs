@@ -128,6 +128,26 @@ async fn an_owner_with_another_key_is_followed_and_the_old_key_is_out() {
 }
 
 #[tokio::test]
+async fn a_vault_that_is_made_at_the_same_moment_goes_with_the_device_too() {
+    for first in [true, false] {
+        let mut a = Node::new(1);
+        let new = key(9);
+        let (made, moved) = if first {
+            tokio::join!(a.vaults.create("late"), a.vaults.move_to(&new))
+        } else {
+            let (moved, made) = tokio::join!(a.vaults.move_to(&new), a.vaults.create("late"));
+            (made, moved)
+        };
+        moved.unwrap();
+        a.reopen_as(9);
+        match made {
+            Ok(vault) => assert_eq!(a.role(&vault), Some(Role::Owner)),
+            Err(refused) => assert!(matches!(refused, VaultError::KeyChanged(_)), "{refused:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_reader_with_another_key_reads_on_and_an_owner_begins_the_epoch() {
     for role in [Role::Reader, Role::Writer] {
         let (a, mut b) = (Node::new(1), Node::new(2));
