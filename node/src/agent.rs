@@ -118,6 +118,8 @@ pub struct Config {
     pub only_copy: bool,
     /// For how long what no version needs is spared: [`SPARED`](crate::vaults::SPARED), but in tests.
     pub spare: Duration,
+    /// Versions of one author in one vault that are taken from peers a second.
+    pub author_rate: u64,
     /// Domain of the headless Service of the nodes.
     pub peers_domain: Option<String>,
 }
@@ -294,6 +296,7 @@ impl Agent {
             seed,
             method,
         } = opened;
+        vaults.take_of_authors(config.author_rate);
         if let Some(pod) = &config.pod_name {
             store.belongs_to(pod, config.move_here).await?;
         }

@@ -5,8 +5,8 @@ use polykey_client::api::{self, Caveat, PathChange};
 use polykey_client::error::{ApiError, Code};
 use polykey_client::kinds::{
     Agent, Change, Conflict, Diff, Document, Failure, Grant, Identity, Item, KeyChange, Kind, List,
-    Member, Peer, Problem, Pruning, Revocation, Secret, SecretValue, SoftwareVersion, Status, Vault,
-    Version, from_seconds,
+    Member, Peer, Problem, Pruning, Revocation, Secret, SecretValue, SoftwareVersion, Status,
+    Vault, Version, from_seconds,
 };
 use polykey_core::ids::{CommitId, NodeId, OpId, VaultId};
 

@@ -15,8 +15,10 @@
 use crate::ids::NodeId;
 use std::collections::BTreeMap;
 
-/// What a commit costs: one of twenty a second, faster than any person or rotation writes.
+/// What a commit costs unless a node says otherwise: one of twenty a second, faster than any person or rotation writes.
 pub const COST_MS: u64 = 50;
+/// The same as a rate.
+pub const PER_SECOND: u64 = 1_000 / COST_MS;
 /// What an author who was quiet may write at once: a minute's worth, 1,200 commits.
 pub const WINDOW_MS: u64 = 60_000;
 /// Commits of the past that are taken of one author at once, in dates that leave room for them: one a minute for a year. More comes at twenty a second.
@@ -39,8 +41,10 @@ pub enum Verdict {
 }
 
 /// What the authors of one vault have left. It grows by one small entry for each author who had the right to write, of whom the control log has few.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Caps {
+    /// What a commit costs here.
+    cost: u64,
     authors: BTreeMap<NodeId, Left>,
     /// Until when the vault is being cloned.
     cloning: u64,
@@ -63,21 +67,37 @@ struct Left {
     held: Option<u64>,
 }
 
+impl Default for Caps {
+    fn default() -> Caps {
+        Caps {
+            cost: COST_MS,
+            authors: BTreeMap::new(),
+            cloning: 0,
+        }
+    }
+}
+
 impl Caps {
+    /// Takes so many commits a second instead of twenty, at least one and at most a thousand.
+    pub fn take(&mut self, per_second: u64) {
+        self.cost = 1_000 / per_second.clamp(1, 1_000);
+    }
+
     /// Those of a vault of which nothing was here until now: each author's dates may be as dense as they are, up to [`MAX_PAST`] commits.
     #[must_use]
     pub fn of_a_clone(at_ms: u64) -> Caps {
         Caps {
-            authors: BTreeMap::new(),
             cloning: at_ms.saturating_add(CLONE_MS),
+            ..Caps::default()
         }
     }
 
     /// Whether a commit by `author` is taken now, dated `dated_ms`. `at_ms` is a clock that never goes back, from any start. Nothing is counted for it yet: see
     /// [`Caps::count`].
     pub fn check(&mut self, author: &NodeId, dated_ms: u64, at_ms: u64) -> Verdict {
+        let cost = self.cost;
         let left = self.left(author, dated_ms, at_ms);
-        if left.advanced(dated_ms, at_ms).fits() {
+        if left.advanced(dated_ms, at_ms).fits(cost) {
             return Verdict::Within;
         }
         let news = !left.is_held_back(at_ms);
@@ -87,8 +107,9 @@ impl Caps {
 
     /// A commit was taken, whatever [`Caps::check`] would have said.
     pub fn count(&mut self, author: &NodeId, dated_ms: u64, at_ms: u64) {
+        let cost = self.cost;
         let left = self.left(author, dated_ms, at_ms);
-        *left = left.advanced(dated_ms, at_ms).spent();
+        *left = left.advanced(dated_ms, at_ms).spent(cost);
     }
 
     /// Authors of whom something had to wait lately, ascending.
@@ -133,17 +154,17 @@ impl Left {
         }
     }
 
-    fn spent(self) -> Left {
+    fn spent(self, cost: u64) -> Left {
         Left {
-            recent: self.recent.saturating_sub(COST_MS),
-            between: self.between.saturating_sub(COST_MS),
-            past: self.past.saturating_sub(COST_MS),
+            recent: self.recent.saturating_sub(cost),
+            between: self.between.saturating_sub(cost),
+            past: self.past.saturating_sub(cost),
             ..self
         }
     }
 
-    fn fits(&self) -> bool {
-        self.recent >= COST_MS || (self.between >= COST_MS && self.past >= COST_MS)
+    fn fits(&self, cost: u64) -> bool {
+        self.recent >= cost || (self.between >= cost && self.past >= cost)
     }
 
     fn is_held_back(&self, at: u64) -> bool {

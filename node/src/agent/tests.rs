@@ -23,6 +23,7 @@ fn config(dir: &Path) -> Config {
         move_here: false,
         only_copy: false,
         spare: SPARED,
+        author_rate: polykey_core::cap::PER_SECOND,
         peers_domain: None,
     }
 }

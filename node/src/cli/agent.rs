@@ -214,6 +214,7 @@ fn arguments(args: &AgentStart) -> Vec<OsString> {
         "--probe-listen",
         args.probe_listen.map(|a| a.to_string().into()),
     );
+    add("--author-rate", Some(args.author_rate.to_string().into()));
     add("--audience", text(&w.audience));
     add("--issuer", text(&w.issuer));
     add("--jwks-url", text(&w.jwks_url));

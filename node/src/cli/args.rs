@@ -623,6 +623,9 @@ pub struct AgentStart {
         default_value_t = 3_600_000
     )]
     pub spare_ms: u64,
+    /// Versions of one author in one vault that are taken from peers a second; what is beyond waits
+    #[arg(long, value_name = "N", env = "PK_AUTHOR_RATE", hide_env_values = true, default_value_t = polykey_core::cap::PER_SECOND, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub author_rate: u64,
     /// UDP address for peers
     #[arg(long, value_name = "ADDR", default_value = "[::]:0")]
     pub listen: SocketAddr,

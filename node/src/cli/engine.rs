@@ -108,6 +108,7 @@ fn config(context: &Context, args: &AgentStart, unlock: Unlock) -> Result<agent:
         move_here: of_pod.move_store,
         only_copy: args.only_copy,
         spare: Duration::from_millis(args.spare_ms),
+        author_rate: args.author_rate,
         peers_domain: of_pod.peers_domain.clone(),
     })
 }

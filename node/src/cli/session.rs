@@ -9,9 +9,9 @@ use hyper::body::{Body, Incoming};
 use hyper::{Method, Response};
 use polykey_client::api::{
     CONFLICT_HEADER, Conflicts, Diff, EditReply, Edits, Entries, GrantReply, GrantRequest,
-    KeyReply, KeyRequest, Log, MAX_VALUE, Members, PeerRequest, Peers, PruneReply, PruneRequest, Put,
-    Recovery, RecoveryReply, RestoreRequest, RevokeReply, Status, VERSION_HEADER, Vault, VaultName,
-    Vaults,
+    KeyReply, KeyRequest, Log, MAX_VALUE, Members, PeerRequest, Peers, PruneReply, PruneRequest,
+    Put, Recovery, RecoveryReply, RestoreRequest, RevokeReply, Status, VERSION_HEADER, Vault,
+    VaultName, Vaults,
 };
 use polykey_client::error::{ApiError, Code};
 use polykey_client::http::{Connection, Sending, json, parts, success, whole};

@@ -403,6 +403,9 @@ impl<'e> Step<'e> {
     fn complete(&mut self, vaults: &Vaults) -> Result<(), VaultError> {
         let entry = self.entry;
         let mut inner = entry.write();
+        if self.new_ops {
+            inner.commits.judge(&self.control);
+        }
         let pruned = |id: &CommitId| self.control.state().pruned().any(|keep| keep == id);
         if self.new_ops || self.placed.iter().any(pruned) {
             inner.find_prunable(&self.control);
@@ -616,7 +619,7 @@ impl<'e> Step<'e> {
     ) -> Result<Received, VaultError> {
         let id = self.entry.id;
         let (secrets, heads, floor, made) = {
-            let mut inner = self.entry.write();
+            let inner = self.entry.read();
             let all = || {
                 inner
                     .wraps
@@ -649,9 +652,6 @@ impl<'e> Step<'e> {
             } else {
                 Vec::new()
             };
-            if self.new_ops {
-                inner.commits.judge(&self.control);
-            }
             let heads = Growing::of(&inner, &self.whole).heads();
             let floor = FloorRow {
                 control: self.control.heads(),

@@ -65,6 +65,7 @@ pub use versions::{Conflict, ConflictValue, VersionInfo};
 use crate::standing::{Standing, StandingError};
 use crate::store::{Batch, Store, StoreError, Table};
 use entry::{Entry, Inner};
+use polykey_core::cap;
 use polykey_core::commit::CommitError;
 use polykey_core::control::{ControlError, Role};
 use polykey_core::doubles::Double;
@@ -73,6 +74,7 @@ use polykey_core::keys::RootKey;
 use polykey_core::tree::TreeError;
 use polykey_core::wire::SignedStart;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedMutexGuard, broadcast};
@@ -271,6 +273,8 @@ pub struct Vaults {
     standing: Arc<Standing>,
     lacking: envelopes::Lacking,
     quotas: Quotas,
+    /// Versions of one author in one vault that are taken from peers a second.
+    author_rate: AtomicU64,
     /// Held by whoever brings a new vault in, and by whoever gives this node's place away in all that there are.
     entering: Arc<tokio::sync::RwLock<()>>,
     /// The key that has this node's place.
@@ -301,6 +305,7 @@ impl Vaults {
         Ok(Arc::new(Vaults {
             standing,
             quotas,
+            author_rate: AtomicU64::new(cap::PER_SECOND),
             beaten: broadcast::channel(CHANGES).0,
             store,
             key,
@@ -312,6 +317,14 @@ impl Vaults {
             entering: Arc::default(),
             successor: Arc::default(),
         }))
+    }
+
+    /// Takes that many versions of one author in one vault from peers a second, instead of [`cap::PER_SECOND`].
+    pub fn take_of_authors(&self, per_second: u64) {
+        self.author_rate.store(per_second, Ordering::Relaxed);
+        for entry in self.all() {
+            entry.write().pace.take(per_second);
+        }
     }
 
     /// This node.
@@ -508,6 +521,8 @@ impl Vaults {
             self.entries.clone(),
             self.changed.clone(),
         );
+        let rate = self.author_rate.load(Ordering::Relaxed);
+        entry.write().pace.take(rate);
         to_the_end(async move {
             store.commit(batch).await?;
             let id = entry.id;

@@ -62,8 +62,7 @@ impl Laid {
     /// Makes it visible, and judges all commits by it.
     pub(super) fn place(self, inner: &mut Inner) {
         inner.secrets = Arc::new(inner.secrets.with(None, self.secret.as_slice()));
-        inner.commits.judge(&self.control);
-        inner.heads = inner.commits.heads();
+        inner.judge(&self.control);
         inner.control = self.control;
     }
 }

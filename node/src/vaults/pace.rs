@@ -39,12 +39,17 @@ impl Pace {
         }
     }
 
-    /// Whether a version that somebody vouches for comes too fast.
+    /// Takes so many of an author a second.
+    pub fn take(&mut self, per_second: u64) {
+        self.caps.take(per_second);
+    }
+
+    /// Whether a version comes too fast.
     pub fn is_too_fast(&mut self, vault: &VaultId, commit: &SignedCommit) -> bool {
         let (header, at) = (commit.payload(), self.now());
         let verdict = self.caps.check(&header.author, header.time_ms, at);
         if verdict == (Verdict::Beyond { news: true }) {
-            tracing::warn!(vault = %vault.short(), author = %header.author.short(), "an author writes more than 20 versions a second: what is beyond waits; remove the author if it is a flood");
+            tracing::warn!(vault = %vault.short(), author = %header.author.short(), "an author writes more versions a second than this node takes: what is beyond waits; remove the author if it is a flood");
         }
         verdict != Verdict::Within
     }

@@ -13,8 +13,8 @@ mod node;
 mod owners;
 mod quota;
 mod relay;
-mod writers;
 mod removed;
+mod writers;
 
 use node::{Node, eventually, seed};
 use polykey_core::control::Role;

@@ -22,9 +22,7 @@ fn members(node: &Node, vault: &VaultId) -> Vec<NodeId> {
 async fn agree(nodes: &[&Node], vault: &VaultId) {
     let summary = |node: &&Node| node.vaults.summary(vault);
     eventually("all have the same", || {
-        nodes
-            .iter()
-            .all(|node| summary(&node) == summary(&nodes[0]))
+        nodes.iter().all(|node| summary(node) == summary(&nodes[0]))
     })
     .await;
 }

@@ -65,7 +65,9 @@ impl Owner {
         let n = u8::try_from(self.signed.len()).unwrap();
         let ring = self.ring();
         let both = Both(&self.objects, None);
-        let tag = self.commits.next_tag(me, &self.control, [n; 16]);
+        let tag = self
+            .commits
+            .next_tag(&self.commits.heads(), me, &self.control, [n; 16]);
         let edit = Edit::Put {
             path: path.into(),
             mode: 0o444,
@@ -78,12 +80,12 @@ impl Owner {
         self.root = edited.root;
         self.objects.extend(edited.objects);
         let commit = self.commits.next(
+            &self.commits.heads(),
             me,
             &self.control,
             self.root,
             [n; 16],
             NOW - 1_000_000 + u64::from(n),
-            vec![],
         );
         let signed = SignedCommit::sign(commit, &self.key);
         self.commits.accept(&signed, &self.control, NOW).unwrap();
@@ -227,12 +229,12 @@ fn a_version_by_no_writer_or_another_signer_is_refused() {
     let thief = RootKey::from_seed(&[6; 32]);
     let mut stolen = owner.content(0);
     let commit = owner.commits.next(
+        &owner.commits.heads(),
         thief.node_id(),
         &owner.control,
         owner.root,
         [8; 16],
         NOW - 5,
-        vec![],
     );
     let signed = SignedCommit::sign(commit, &thief);
     stolen.version = signed.id().into();
@@ -271,12 +273,12 @@ fn a_removed_writer_signs_nothing_new() {
         .apply(&SignedOp::sign(grant, &owner.key))
         .unwrap();
     let commit = owner.commits.next(
+        &owner.commits.heads(),
         writer.node_id(),
         &owner.control,
         owner.root,
         [8; 16],
         NOW - 5,
-        vec![],
     );
     let signed = SignedCommit::sign(commit, &writer);
     let mut content = owner.content(0);

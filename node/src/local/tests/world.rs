@@ -17,11 +17,11 @@ use polykey_client::http::{Connection, whole};
 use polykey_client::tls::{Leaf, Pins, client_config, leaf};
 use polykey_client::watch::Frame;
 use polykey_core::control::Role;
-use polykey_core::ids::{CommitId, VaultId};
+use polykey_core::ids::{CommitId, NodeId, VaultId};
 use polykey_core::keys::RootKey;
 use polykey_core::tree::Edit;
 use polykey_core::wire::Announce;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -47,6 +47,18 @@ pub struct World {
     revision: u64,
     _probing: watch::Sender<bool>,
     _dirs: Vec<TempDir>,
+}
+
+fn about(me: NodeId, node_path: &Path) -> About {
+    About {
+        spare: crate::vaults::SPARED,
+        node: me,
+        node_path: node_path.to_path_buf(),
+        unlock_method: "keyfile",
+        boot: 1,
+        since: Instant::now(),
+        operator: Some("polykey:polykey-operator".into()),
+    }
 }
 
 impl World {
@@ -91,15 +103,7 @@ impl World {
         );
         let (ask, asked) = mpsc::channel(1);
         let services = Arc::new(Services {
-            about: About {
-                spare: crate::vaults::SPARED,
-                node: me,
-                node_path: dir.path().to_path_buf(),
-                unlock_method: "keyfile",
-                boot: 1,
-                since: Instant::now(),
-                operator: Some("polykey:polykey-operator".into()),
-            },
+            about: about(me, dir.path()),
             vaults,
             peers,
             access: access.clone(),

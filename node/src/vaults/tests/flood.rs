@@ -37,7 +37,14 @@ async fn flood(node: &Node, vault: &VaultId) -> Vec<SignedCommit> {
     let mut next = |n: u16| {
         let mut nonce = [0; 16];
         nonce[..2].copy_from_slice(&n.to_be_bytes());
-        let commit = commits.next(key.node_id(), &control, root, nonce, now_ms(), vec![]);
+        let commit = commits.next(
+            &commits.heads(),
+            key.node_id(),
+            &control,
+            root,
+            nonce,
+            now_ms(),
+        );
         let signed = SignedCommit::sign(commit, &key);
         commits.restore(&signed, &control).unwrap();
         signed
