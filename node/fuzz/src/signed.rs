@@ -1,9 +1,10 @@
 //! Signed things and the messages that carry them: operations, commits, wraps, frames between nodes.
 
+use polykey_core::beat::{Beat, Beats, SignedBeat};
 use polykey_core::commit::{Commit, Commits, SignedCommit};
 use polykey_core::control::{self, Act, Body, By, Control, Op, Role, SignedOp, Target};
 use polykey_core::enc;
-use polykey_core::epoch::{self, EpochRecord, Place, WrapRecord};
+use polykey_core::epoch::{self, EpochRecord, EpochSecret, Place, ShapeKey, WrapRecord};
 use polykey_core::ids::{NodeId, OpId};
 use polykey_core::keys::RootKey;
 use polykey_core::sign::Signed;
@@ -11,6 +12,7 @@ use polykey_core::wire::{
     self, Call, Cloned, Get, Hello, Message, Need, ObjectsFrame, Pull, RecordsFrame, SignedStart,
     SyncFrame,
 };
+use zeroize::Zeroizing;
 
 /// A control operation from a peer: what parses is canonical, survives its own checks, and only its author's signature counts.
 pub fn signed_op(bytes: &[u8]) {
@@ -28,6 +30,36 @@ pub fn commit(bytes: &[u8]) {
         assert_eq!(commit.bytes(), bytes);
         let _ = commit.payload().tag();
         let _ = commit.verify(&commit.payload().author);
+    }
+}
+
+/// A beat from a peer, and the same by an owner of the vault.
+pub fn beat(bytes: &[u8]) {
+    const NOW: u64 = 1_800_000_000_000;
+    let Ok(beat) = SignedBeat::parse(bytes) else {
+        return;
+    };
+    assert_eq!(beat.bytes(), bytes);
+    let people = people();
+    let control = begun(&people);
+    let (vault, author) = (control.vault(), people[0].node_id());
+    let mut beats = Beats::default();
+    assert!(
+        beats
+            .take(beat.clone(), &vault, control.state(), NOW)
+            .is_err()
+    );
+    let own = Beat {
+        vault,
+        author,
+        ..*beat.payload()
+    };
+    let signed = SignedBeat::sign(own, &people[0]);
+    if beats
+        .take(signed, &vault, control.state(), NOW)
+        .is_ok_and(|new| new)
+    {
+        assert_eq!(beats.of(&author), Some(own.time_ms));
     }
 }
 
@@ -51,6 +83,18 @@ pub fn wrap(bytes: &[u8]) {
         let wrapped = record.payload().wrapped();
         assert!(epoch::unwrap(place, &wrapped, &RootKey::from_seed(&[1; 32]), &[0; 32]).is_err());
         let _ = record.verify(from);
+    }
+}
+
+/// What a member sealed for another, opened: the commitments are those of the secrets that the bytes claim first, so that nothing but the form keeps them out.
+pub fn wrap_plain(bytes: &[u8]) {
+    let (shape, secret) = ([2; 32], [1; 32]);
+    let commitment = |key: [u8; 32]| ShapeKey::new(Zeroizing::new(key)).commitment();
+    let id = |secret: [u8; 32]| EpochSecret::new(Zeroizing::new(secret)).id();
+    if let Ok((found, secrets)) = epoch::read_wrap(bytes, &id(secret), &commitment(shape)) {
+        assert_eq!(found.expose(), &shape);
+        assert_eq!(secrets[0].expose(), &secret);
+        assert!(secrets.len() <= epoch::MAX_SEGMENTS);
     }
 }
 

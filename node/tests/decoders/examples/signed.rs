@@ -1,6 +1,8 @@
 //! Operations, commits, wraps, and the messages that carry them.
 
 use super::{Example, blob, id, key, node, person, pieces, vault};
+use minicbor::bytes::ByteArray;
+use polykey_core::beat::{Beat, SignedBeat, hash_of_commits, hash_of_ops};
 use polykey_core::commit::{Commit, SignedCommit};
 use polykey_core::control::{self, Act, Body, By, Caveat, Op, Role, SignedOp, Target};
 use polykey_core::enc;
@@ -263,7 +265,19 @@ pub fn commits_and_wraps() -> Vec<Example> {
             "record",
             Signed::sign(wrap, &person(1)).bytes().to_vec(),
         ),
+        ("wrap_plain", "one", opened(&[1])),
+        ("wrap_plain", "with-history", opened(&[1, 3, 4])),
     ]
+}
+
+/// What stands in a wrap with these secrets.
+fn opened(secrets: &[u8]) -> Vec<u8> {
+    let segment = |n: &u8| {
+        let secret = EpochSecret::new(key(*n));
+        (secret.id(), ByteArray::from([*n; 32]))
+    };
+    let segments: Vec<_> = secrets.iter().map(segment).collect();
+    enc::encode(&(ByteArray::from([2; 32]), segments))
 }
 
 pub fn messages() -> Vec<Example> {
@@ -302,7 +316,19 @@ pub fn messages() -> Vec<Example> {
         ops: vec![vec![1; 70].into()],
         commits: vec![signed.into()],
     };
+    let beat = Beat {
+        version: 1,
+        vault: vault(),
+        author: node(1),
+        time_ms: 1_800_000_000_000,
+        control: hash_of_ops(&[id(1)]).into(),
+        heads: hash_of_commits(&[id(3)]).into(),
+    };
+    let beat = SignedBeat::sign(beat, &person(1)).bytes().to_vec();
+    let beats = SyncFrame::Beats(vec![beat.clone().into()]);
     vec![
+        ("beat", "of-an-owner", beat),
+        ("wire", "beats", message(1, &beats)),
         ("start", "of-a-node", start.bytes().to_vec()),
         ("wire", "hello", message(0, &Hello::new(&start, Some(seen)))),
         ("wire", "cloned", message(5, &cloned)),
