@@ -19,6 +19,7 @@ pub fn all() -> Vec<Example> {
         signed::operations(),
         signed::logs(),
         signed::commits_and_wraps(),
+        signed::beats(),
         signed::messages(),
         sealed::sealed(),
         sealed::trees(),

@@ -280,14 +280,32 @@ fn opened(secrets: &[u8]) -> Vec<u8> {
     enc::encode(&(ByteArray::from([2; 32]), segments))
 }
 
+fn message<M: Message>(first: u8, message: &M) -> Vec<u8> {
+    [
+        &[first][..],
+        &wire::frame(message).expect("a small message")[4..],
+    ]
+    .concat()
+}
+
+pub fn beats() -> Vec<Example> {
+    let beat = Beat {
+        version: 1,
+        vault: vault(),
+        author: node(1),
+        time_ms: 1_800_000_000_000,
+        control: hash_of_ops(&[id(1)]).into(),
+        heads: hash_of_commits(&[id(3)]).into(),
+    };
+    let beat = SignedBeat::sign(beat, &person(1)).bytes().to_vec();
+    let beats = SyncFrame::Beats(vec![beat.clone().into()]);
+    vec![
+        ("beat", "of-an-owner", beat),
+        ("wire", "beats", message(1, &beats)),
+    ]
+}
+
 pub fn messages() -> Vec<Example> {
-    fn message<M: Message>(first: u8, message: &M) -> Vec<u8> {
-        [
-            &[first][..],
-            &wire::frame(message).expect("a small message")[4..],
-        ]
-        .concat()
-    }
     let sync = Sync {
         vault: vault(),
         control_heads: vec![id(1), id(2)],
@@ -316,19 +334,7 @@ pub fn messages() -> Vec<Example> {
         ops: vec![vec![1; 70].into()],
         commits: vec![signed.into()],
     };
-    let beat = Beat {
-        version: 1,
-        vault: vault(),
-        author: node(1),
-        time_ms: 1_800_000_000_000,
-        control: hash_of_ops(&[id(1)]).into(),
-        heads: hash_of_commits(&[id(3)]).into(),
-    };
-    let beat = SignedBeat::sign(beat, &person(1)).bytes().to_vec();
-    let beats = SyncFrame::Beats(vec![beat.clone().into()]);
     vec![
-        ("beat", "of-an-owner", beat),
-        ("wire", "beats", message(1, &beats)),
         ("start", "of-a-node", start.bytes().to_vec()),
         ("wire", "hello", message(0, &Hello::new(&start, Some(seen)))),
         ("wire", "cloned", message(5, &cloned)),
