@@ -2,7 +2,6 @@
 
 mod balancer;
 mod beats;
-mod bench;
 mod clones;
 mod converge;
 mod hostile;
