@@ -1,3 +1,4 @@
+use super::set::MAX_VOID;
 use super::*;
 use crate::control::{Applied, SignedOp, Target, genesis};
 use crate::epoch::EpochRecord;

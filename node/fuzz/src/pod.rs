@@ -130,7 +130,7 @@ pub fn content(
     root: Address,
     objects: Vec<Vec<u8>>,
 ) -> Content {
-    let commit = Commits::new().next(key.node_id(), control, root, [4; 16], NOW, Vec::new());
+    let commit = Commits::new().next(&[], key.node_id(), control, root, [4; 16], NOW);
     let commit = SignedCommit::sign(commit, key);
     let keys = EpochKeys {
         epoch: secret.id(),
