@@ -1,18 +1,20 @@
 //! A person's machine: the `polykey` program with a folder of its own, an agent that runs in it, and the command line that talks to it.
 
+use crate::process::Process;
 use crate::wait::{run, run_with, wait_for};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 /// One laptop.
 pub struct Laptop {
+    /// Ends before its folder goes.
+    agent: Process,
     dir: tempfile::TempDir,
     program: PathBuf,
     node_path: PathBuf,
-    agent: Option<Child>,
     /// Its node id.
     pub node_id: String,
 }
@@ -37,10 +39,10 @@ impl Laptop {
         std::fs::write(dir.path().join("password"), "correct horse battery staple")?;
         let node_path = disk.unwrap_or(dir.path()).join("node");
         let mut laptop = Laptop {
-            dir,
             node_path,
             program: program.to_path_buf(),
-            agent: None,
+            agent: Process::logging_to(dir.path().join("agent.log")),
+            dir,
             node_id: String::new(),
         };
         let words = laptop.path("words");
@@ -89,11 +91,6 @@ impl Laptop {
     /// # Errors
     /// When there is no such program.
     pub fn begin(&mut self) -> Result<()> {
-        ensure!(self.agent.is_none(), "the agent runs");
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.path("agent.log"))?;
         let mut command = self.command();
         command.args([
             "agent",
@@ -103,14 +100,7 @@ impl Laptop {
             "--password-file",
             &self.path("password"),
         ]);
-        let agent = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("cannot start the agent")?;
-        self.agent = Some(agent);
-        Ok(())
+        self.agent.begin(&mut command)
     }
 
     /// Ends the agent as a person would.
@@ -119,24 +109,18 @@ impl Laptop {
     /// When it does not end.
     pub fn stop(&mut self) -> Result<()> {
         self.polykey(&["agent", "stop"])?;
-        if let Some(mut agent) = self.agent.take() {
-            agent.wait()?;
-        }
-        Ok(())
+        self.agent.wait()
     }
 
     /// Ends the agent with SIGKILL, in whatever it is doing.
     pub fn kill(&mut self) {
-        if let Some(mut agent) = self.agent.take() {
-            agent.kill().ok();
-            agent.wait().ok();
-        }
+        self.agent.kill();
     }
 
     /// Process id of the agent.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.agent.as_ref().map(Child::id)
+        self.agent.pid()
     }
 
     /// Runs a command and gives what it printed.
@@ -187,7 +171,7 @@ impl Laptop {
     /// What the agent logged.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.path("agent.log")).unwrap_or_default()
+        self.agent.log()
     }
 
     fn command(&self) -> Command {
@@ -200,11 +184,5 @@ impl Laptop {
             .env_remove("PK_PASSWORD_FILE")
             .current_dir(self.dir.path());
         command
-    }
-}
-
-impl Drop for Laptop {
-    fn drop(&mut self) {
-        self.kill();
     }
 }

@@ -8,6 +8,7 @@ pub mod laptop;
 pub mod line;
 pub mod node;
 pub mod pod;
+pub mod process;
 pub mod socket;
 pub mod tools;
 pub mod wait;

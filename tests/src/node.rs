@@ -1,12 +1,13 @@
 //! A node as it runs in a cluster, without the cluster: unlocked by a key file, with its TLS API, believing tokens of a test's own issuer.
 
 use crate::issuer::Issuer;
+use crate::process::Process;
 use crate::socket::socket_of;
 use crate::wait::{run, wait_for};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -15,11 +16,12 @@ const START: Duration = Duration::from_secs(30);
 
 /// One node. Its addresses stay the same over restarts, as those of a Service do.
 pub struct Node {
+    /// Ends before its folder goes.
+    agent: Process,
     dir: TempDir,
     program: PathBuf,
     state: PathBuf,
     options: Vec<String>,
-    agent: Option<Child>,
     /// UDP address of its QUIC endpoint.
     pub quic: SocketAddr,
     /// TCP address of its TLS API.
@@ -55,11 +57,11 @@ impl Node {
         options.extend(issuer.options());
         let node_path = disk.unwrap_or(dir.path()).join("node");
         let mut node = Node {
-            dir,
             state: node_path,
             program: program.to_path_buf(),
             options,
-            agent: None,
+            agent: Process::logging_to(dir.path().join("agent.log")),
+            dir,
             quic,
             api,
         };
@@ -85,39 +87,24 @@ impl Node {
     /// # Errors
     /// When there is no such program.
     pub fn begin(&mut self) -> Result<()> {
-        ensure!(self.agent.is_none(), "the agent runs");
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("agent.log"))?;
         let mut command = self.command();
         command
             .args(["agent", "start", "--key-file"])
             .arg(self.dir.path().join("key"))
             .arg("--init")
             .args(&self.options);
-        let agent = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("cannot start the node")?;
-        self.agent = Some(agent);
-        Ok(())
+        self.agent.begin(&mut command)
     }
 
     /// Ends it with SIGKILL, in whatever it is doing.
     pub fn kill(&mut self) {
-        if let Some(mut agent) = self.agent.take() {
-            agent.kill().ok();
-            agent.wait().ok();
-        }
+        self.agent.kill();
     }
 
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.agent.as_ref().map(Child::id)
+        self.agent.pid()
     }
 
     /// Its Unix socket.
@@ -129,7 +116,7 @@ impl Node {
     /// What it logged.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("agent.log")).unwrap_or_default()
+        self.agent.log()
     }
 
     fn node_path(&self) -> PathBuf {
@@ -146,11 +133,5 @@ impl Node {
             command.env_remove(inherited);
         }
         command
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.kill();
     }
 }

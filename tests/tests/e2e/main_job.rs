@@ -78,20 +78,43 @@ pub fn share(w: &mut World) -> Result<()> {
         .map(drop)
 }
 
+/// Waits until all pods of the app run what its deployment says.
+pub fn rolled_out(w: &World) -> Result<()> {
+    let of = ["rollout", "status", "deployment/web", "-n", SHOP];
+    w.cluster
+        .kubectl(&[&of[..], &["--timeout=90s"]].concat())
+        .map(drop)
+        .with_context(|| pods(w, "web"))
+}
+
+/// Scales the app, and waits for its pods.
+pub fn scale(w: &World, replicas: u32) -> Result<()> {
+    let replicas = format!("--replicas={replicas}");
+    w.cluster
+        .kubectl(&["scale", "deployment/web", "-n", SHOP, &replicas])?;
+    rolled_out(w)
+}
+
+/// Names of the app's pods.
+pub fn web_pods(w: &World) -> Result<Vec<String>> {
+    let names = w.cluster.kubectl(&[
+        "get",
+        "pods",
+        "-n",
+        SHOP,
+        "-l",
+        "app=web",
+        "-o",
+        "jsonpath={.items[*].metadata.name}",
+    ])?;
+    Ok(names.split_whitespace().map(str::to_owned).collect())
+}
+
 pub fn deployment(w: &mut World) -> Result<()> {
     let template = install::template("web", "app", "app", &["pause"], "Always");
     w.cluster
         .apply(&install::workload("Deployment", SHOP, "web", 2, &template))?;
-    w.cluster
-        .kubectl(&[
-            "rollout",
-            "status",
-            "deployment/web",
-            "-n",
-            SHOP,
-            "--timeout=90s",
-        ])
-        .with_context(|| pods(w, "web"))?;
+    rolled_out(w)?;
     ensure!(cat(w, "deployment/web", "db/password")? == "planted-value-one");
     let listing = exec(w, "deployment/web", &["/app", "ls", "/run/polykey/app/"])?;
     ensure!(

@@ -1,8 +1,8 @@
 //! What goes on when parts are gone.
 
 use super::World;
-use super::main_job::{SHOP, cat, pods};
-use anyhow::{Context, Result, ensure};
+use super::main_job::{SHOP, cat, scale, web_pods};
+use anyhow::{Result, ensure};
 use polykey_tests::install::NAMESPACE;
 use polykey_tests::wait::wait_for;
 use std::time::Duration;
@@ -12,30 +12,10 @@ const SOON: Duration = Duration::from_secs(90);
 pub fn laptop_away(w: &mut World) -> Result<()> {
     w.laptop.stop()?;
     ensure!(cat(w, "deployment/web", "db/password")? == "planted-value-three");
-    w.cluster
-        .kubectl(&["scale", "deployment/web", "-n", SHOP, "--replicas=3"])?;
-    w.cluster
-        .kubectl(&[
-            "rollout",
-            "status",
-            "deployment/web",
-            "-n",
-            SHOP,
-            "--timeout=90s",
-        ])
-        .with_context(|| pods(w, "web"))?;
-    let names = w.cluster.kubectl(&[
-        "get",
-        "pods",
-        "-n",
-        SHOP,
-        "-l",
-        "app=web",
-        "-o",
-        "jsonpath={.items[*].metadata.name}",
-    ])?;
-    ensure!(names.split_whitespace().count() == 3);
-    for name in names.split_whitespace() {
+    scale(w, 3)?;
+    let names = web_pods(w)?;
+    ensure!(names.len() == 3);
+    for name in names {
         ensure!(
             cat(w, &format!("pod/{name}"), "db/password")? == "planted-value-three",
             "{name}"
@@ -67,18 +47,7 @@ pub fn node_killed(w: &mut World) -> Result<()> {
         "--force",
     ])?;
     // While it is gone a new pod still gets its files, from the other node.
-    w.cluster
-        .kubectl(&["scale", "deployment/web", "-n", SHOP, "--replicas=4"])?;
-    w.cluster
-        .kubectl(&[
-            "rollout",
-            "status",
-            "deployment/web",
-            "-n",
-            SHOP,
-            "--timeout=90s",
-        ])
-        .with_context(|| pods(w, "web"))?;
+    scale(w, 4)?;
     w.cluster.kubectl(&[
         "rollout",
         "status",
@@ -109,17 +78,8 @@ pub fn laptop_back(w: &mut World) -> Result<()> {
     w.laptop.start()?;
     w.laptop
         .set("planted-vault-name:db/password", b"planted-value-one")?;
-    let names = w.cluster.kubectl(&[
-        "get",
-        "pods",
-        "-n",
-        SHOP,
-        "-l",
-        "app=web",
-        "-o",
-        "jsonpath={.items[*].metadata.name}",
-    ])?;
-    for name in names.split_whitespace() {
+    let names = web_pods(w)?;
+    for name in names {
         wait_for(SOON, "the value that was set after the outage", || {
             ensure!(cat(w, &format!("pod/{name}"), "db/password")? == "planted-value-one");
             Ok(())
