@@ -471,7 +471,7 @@ _polykey() {
             return 0
             ;;
         polykey__subcmd__agent__subcmd__start)
-            opts="-o -q -v -h --background --detached --password-file --key-file --init --only-copy --listen --api-listen --probe-listen --audience --issuer --jwks-url --review-url --review --kube-ca-file --kube-token-file --operator-subject --pod-name --move-store --peers-domain --node-path --socket --output --json --quiet --verbose --no-input --color --help"
+            opts="-o -q -v -h --background --detached --password-file --key-file --init --only-copy --spare-ms --author-rate --listen --api-listen --probe-listen --audience --issuer --jwks-url --review-url --review --kube-ca-file --kube-token-file --operator-subject --pod-name --move-store --peers-domain --node-path --socket --output --json --quiet --verbose --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -505,6 +505,14 @@ _polykey() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --spare-ms)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --author-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --listen)

@@ -630,6 +630,8 @@ complete -c polykey -n "__fish_polykey_using_subcommand agent; and not __fish_se
 complete -c polykey -n "__fish_polykey_using_subcommand agent; and not __fish_seen_subcommand_from start stop status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -l password-file -d 'Read the password from FILE (one newline at its end is left away)' -r -F
 complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -l key-file -d 'Unlock with the bytes of FILE (32 or more, random) instead of a password' -r -F
+complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -l spare-ms -d 'Spare what no version needs for so many milliseconds before it is removed (to test that it is)' -r
+complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -l author-rate -d 'Versions of one author in one vault that are taken from peers a second; what is beyond waits' -r
 complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -l listen -d 'UDP address for peers' -r
 complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -l api-listen -d 'TCP address for workloads and the operator (TLS); off unless given' -r
 complete -c polykey -n "__fish_polykey_using_subcommand agent; and __fish_seen_subcommand_from start" -l probe-listen -d 'TCP address for probes and metrics (plain HTTP); off unless given' -r

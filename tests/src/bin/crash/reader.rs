@@ -115,9 +115,17 @@ fn look(data: &Path) -> Result<Pair> {
     }
 }
 
+/// A link whose target was replaced and removed between the two steps of its lookup is found again at once.
+const TRIES: usize = 10;
+
 fn open_dir(data: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, data, flags, Mode::empty())
+    let open = || openat(CWD, data, flags, Mode::empty());
+    let opened = (1..TRIES)
+        .map(|_| open())
+        .find(|o| !matches!(o, Err(Errno::NOENT)));
+    opened
+        .unwrap_or_else(open)
         .with_context(|| format!("cannot open {}", data.display()))
 }
 
