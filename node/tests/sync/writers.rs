@@ -23,6 +23,24 @@ async fn shared(laptops: u8) -> (Node, Vec<Node>, VaultId) {
     (hub, all, vault)
 }
 
+/// The laptops leave for where they reach nobody.
+async fn apart(laptops: Vec<Node>) -> Vec<Node> {
+    let mut apart = Vec::new();
+    for laptop in laptops {
+        apart.push(laptop.stop().await.start_apart().await);
+    }
+    apart
+}
+
+/// They come back.
+async fn home(apart: Vec<Node>) -> Vec<Node> {
+    let mut laptops = Vec::new();
+    for laptop in apart {
+        laptops.push(laptop.stop().await.start().await);
+    }
+    laptops
+}
+
 fn versions(node: &Node, vault: &VaultId) -> usize {
     node.vaults.log(vault, None, 1_000).map_or(0, |l| l.len())
 }
@@ -65,10 +83,7 @@ async fn two_laptops_and_a_third_node_write_together_and_apart_and_come_to_one_c
         }
     }
     let before = versions(&hub, &vault);
-    let mut apart = Vec::new();
-    for laptop in laptops {
-        apart.push(laptop.stop().await.start_apart().await);
-    }
+    let apart = apart(laptops).await;
     hub.set(&vault, "x", b"hub").await;
     for (n, laptop) in apart.iter().enumerate() {
         laptop
@@ -76,10 +91,7 @@ async fn two_laptops_and_a_third_node_write_together_and_apart_and_come_to_one_c
             .await;
         laptop.set(&vault, &format!("own/{n}"), b"1").await;
     }
-    let mut laptops = Vec::new();
-    for laptop in apart {
-        laptops.push(laptop.stop().await.start().await);
-    }
+    let laptops = home(apart).await;
     let all = || laptops.iter().chain([&hub]);
     together(all(), &vault, 3).await;
     for node in all() {
@@ -118,20 +130,14 @@ async fn two_laptops_and_a_third_node_write_together_and_apart_and_come_to_one_c
 async fn no_storm() {
     let (hub, laptops, vault) = shared(9).await;
     let before = versions(&hub, &vault);
-    let mut apart = Vec::new();
-    for laptop in laptops {
-        apart.push(laptop.stop().await.start_apart().await);
-    }
+    let apart = apart(laptops).await;
     hub.set(&vault, "x", b"hub").await;
     for (n, laptop) in apart.iter().enumerate() {
         laptop
             .set(&vault, "x", format!("laptop {n}").as_bytes())
             .await;
     }
-    let mut laptops = Vec::new();
-    for laptop in apart {
-        laptops.push(laptop.stop().await.start().await);
-    }
+    let laptops = home(apart).await;
     let all = || laptops.iter().chain([&hub]);
     together(all(), &vault, 10).await;
     // One more write has gone around: whatever a machine would have made of the ten would be here by now.
