@@ -1,6 +1,6 @@
 //! Several writers of one vault over real QUIC: together, apart, and together again. No machine makes a version of it.
 
-use crate::node::{Node, eventually};
+use crate::node::{Apart, Node, eventually};
 use crate::vault_on;
 use polykey_core::control::Role;
 use polykey_core::ids::VaultId;
@@ -24,7 +24,7 @@ async fn shared(laptops: u8) -> (Node, Vec<Node>, VaultId) {
 }
 
 /// The laptops leave for where they reach nobody.
-async fn apart(laptops: Vec<Node>) -> Vec<Node> {
+async fn apart(laptops: Vec<Node>) -> Vec<Apart> {
     let mut apart = Vec::new();
     for laptop in laptops {
         apart.push(laptop.stop().await.start_apart().await);
@@ -33,7 +33,7 @@ async fn apart(laptops: Vec<Node>) -> Vec<Node> {
 }
 
 /// They come back.
-async fn home(apart: Vec<Node>) -> Vec<Node> {
+async fn home(apart: Vec<Apart>) -> Vec<Node> {
     let mut laptops = Vec::new();
     for laptop in apart {
         laptops.push(laptop.stop().await.start().await);
