@@ -37,6 +37,8 @@ use zeroize::Zeroizing;
 
 /// How often grants that have expired are looked for.
 const EXPIRY: Duration = Duration::from_secs(20);
+/// The first collection comes so long after the start, so that an agent which never runs for long collects too.
+const FIRST_COLLECT: Duration = Duration::from_mins(1);
 /// The shortest time between two collections.
 const COLLECT: Duration = Duration::from_millis(100);
 /// How long owners have to hand a new member its key before any reader does.
@@ -557,9 +559,11 @@ async fn tend(vaults: Arc<Vaults>, access: Arc<Access>, spare: Duration) {
 
 /// What no version needs goes, some time after it came to be so.
 async fn collect(vaults: &Vaults, access: &Access, spare: Duration) {
+    let mut wait = spare.min(FIRST_COLLECT);
     loop {
-        tokio::time::sleep(spare.max(COLLECT)).await;
+        tokio::time::sleep(wait.max(COLLECT)).await;
         vaults.collect_all(&access.pins().collect(), spare).await;
+        wait = spare;
     }
 }
 

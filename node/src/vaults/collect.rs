@@ -167,6 +167,7 @@ impl Vaults {
             }
             tokio::task::yield_now().await;
         }
+        self.quotas.give_back(vault, done.bytes);
         entry.write().collected_ms = Some(now_ms());
         Ok(done)
     }

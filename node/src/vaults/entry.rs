@@ -32,13 +32,17 @@ pub struct Entry {
     pub past_is_missing: AtomicBool,
     /// Held by the one peer of whom the past is fetched.
     pub filling: Arc<tokio::sync::Mutex<()>>,
-    /// When this vault was read from the store.
-    opened: Instant,
-    /// Objects that were written since, and when.
-    born: Mutex<HashMap<Address, Instant>>,
+    born: Mutex<Born>,
 }
 
-/// The most objects whose birth is kept in mind; of more, some are collected a little early, and fetched again if they belong to something that is on its way.
+/// Objects that were written since the process has the vault, and when. What was there before belongs to something that is in place or on its way, or to nothing any more.
+struct Born {
+    at: HashMap<Address, Instant>,
+    /// Since when some are not in it.
+    full: Option<Instant>,
+}
+
+/// The most objects whose birth is kept in mind. While there are more, what is not among them counts as just born.
 const MAX_BORN: usize = 1 << 16;
 
 /// Its state. What is in `control` and `heads` is durable.
@@ -185,26 +189,31 @@ impl Entry {
             inner: RwLock::new(inner),
             past_is_missing: AtomicBool::new(false),
             filling: Arc::default(),
-            opened: Instant::now(),
-            born: Mutex::default(),
+            born: Mutex::new(Born {
+                at: HashMap::new(),
+                full: None,
+            }),
         }
     }
 
     /// Notes that an object was written now.
     pub fn born(&self, address: Address) {
         let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
-        if born.len() >= MAX_BORN {
-            born.retain(|_, at| at.elapsed() < SPARED);
+        if born.at.len() >= MAX_BORN {
+            born.at.retain(|_, at| at.elapsed() < SPARED);
         }
-        if born.len() < MAX_BORN {
-            born.insert(address, Instant::now());
+        if born.at.len() < MAX_BORN {
+            born.at.insert(address, Instant::now());
+        } else {
+            born.full = Some(Instant::now());
         }
     }
 
-    /// Whether an object has been here for at least `age`, as far as this process can tell.
+    /// Whether an object has been here for at least `age`, or longer than this process.
     pub fn is_older(&self, address: &Address, age: Duration) -> bool {
         let born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
-        born.get(address).unwrap_or(&self.opened).elapsed() >= age
+        let at = born.at.get(address).or(born.full.as_ref());
+        at.is_none_or(|at| at.elapsed() >= age)
     }
 
     pub fn read(&self) -> RwLockReadGuard<'_, Inner> {

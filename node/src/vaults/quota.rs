@@ -78,6 +78,15 @@ impl Quotas {
         Ok(())
     }
 
+    /// That much of `vault` was removed.
+    pub fn give_back(&self, vault: &VaultId, bytes: u64) {
+        let mut brought = self.brought();
+        if let Some(by) = brought.by.get(vault).copied() {
+            let used = brought.bytes.entry(by).or_default();
+            *used = used.saturating_sub(bytes);
+        }
+    }
+
     /// Bytes of the vaults that `peer` introduced.
     #[must_use]
     pub fn used(&self, peer: &NodeId) -> u64 {

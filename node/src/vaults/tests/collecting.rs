@@ -44,6 +44,8 @@ async fn without_a_prune_every_version_keeps_its_contents_and_only_what_nothing_
         b"what a broken write left".to_vec(),
     );
     a.store.commit(batch).await.unwrap();
+    let entry = a.vaults.entry(&vault).unwrap();
+    entry.born(junk);
     let spared = a
         .vaults
         .collect(&vault, &HashSet::new(), SPARED)
