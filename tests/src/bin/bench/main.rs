@@ -44,6 +44,8 @@ enum What {
     Announce(announce::Announce),
     /// A control log of a thousand operations
     Control,
+    /// What many heads show together
+    View,
     /// A process of a floor
     #[command(subcommand, hide = true)]
     Floor(Floor),
@@ -78,6 +80,7 @@ fn main() -> Result<()> {
         Some(What::Scale(options)) => on_disk(|| scale::measure(&options)),
         Some(What::Announce(options)) => on_disk(|| announce::measure(&options)),
         Some(What::Control) => pure::control(),
+        Some(What::View) => pure::view(),
         Some(What::Floor(Floor::Fan)) => announce::fan(),
         Some(What::Floor(Floor::Bulk { dir })) => bulk::receive(&dir),
         Some(What::Floor(Floor::Node { dir })) => floor::node(&dir),
@@ -92,6 +95,7 @@ fn main() -> Result<()> {
             clone::measure(&clone::FirstCopy::default())?;
             announce::measure(&announce::Announce::default())?;
             pure::control()?;
+            pure::view()?;
             scale::measure(&scale::Scale::default())
         }),
     }
