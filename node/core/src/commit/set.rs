@@ -302,7 +302,7 @@ impl Commits {
         found.iter().copied().filter(|id| !covered(id)).collect()
     }
 
-    /// The unsigned commit of `root` on top of `parents`, at most [`MAX_PARENTS`], ascending. `nonce` is random, `now_ms` the own clock, in Unix milliseconds.
+    /// The unsigned commit of `root` on top of `parents`, at most [`MAX_PARENTS`](super::MAX_PARENTS), ascending. `nonce` is random, `now_ms` the own clock, in Unix milliseconds.
     #[must_use]
     pub fn next(
         &self,
