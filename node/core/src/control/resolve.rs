@@ -37,11 +37,15 @@ pub fn resolve(ground: &Ground<'_>, ranks: &Ranks) -> (Standing, Accepted) {
     let order = removals_by_rank(ground, ranks);
     let mut excluded = Bits::default();
     loop {
-        let (standing, accepted) = turn(ground, &order, &excluded);
+        let (standing, accepted, beside) = turn(ground, &order, &excluded);
+        // One that has lost its author's authority goes before one that is only beside another: it may be the very one that has put that aside, and its author's authority with it.
+        let is_void = |r: &&usize| standing.void.has(**r);
         let bad = accepted
             .list
             .iter()
-            .find(|r| standing.void.has(**r))
+            .filter(is_void)
+            .find(|r| !beside.has(**r))
+            .or(accepted.list.iter().find(is_void))
             .or(accepted
                 .list
                 .last()
@@ -53,8 +57,8 @@ pub fn resolve(ground: &Ground<'_>, ranks: &Ranks) -> (Standing, Accepted) {
     }
 }
 
-/// One turn. Each time round the loop takes at least one removal, or is the last.
-fn turn(ground: &Ground<'_>, order: &[usize], excluded: &Bits) -> (Standing, Accepted) {
+/// One turn. Each time round the loop takes at least one removal, or is the last. Gives also what is void by itself: excluded, or beside an accepted removal.
+fn turn(ground: &Ground<'_>, order: &[usize], excluded: &Bits) -> (Standing, Accepted, Bits) {
     let mut accepted = Accepted::default();
     let mut void = excluded.clone();
     let mut standing = Standing::with_void(ground, &void);
@@ -83,7 +87,7 @@ fn turn(ground: &Ground<'_>, order: &[usize], excluded: &Bits) -> (Standing, Acc
             }
         }
         if accepted.list.len() == before {
-            return (standing, accepted);
+            return (standing, accepted, void);
         }
     }
 }
