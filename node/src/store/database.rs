@@ -7,9 +7,14 @@ use super::journal::Row;
 use super::{StoreError, settings};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// sled's page cache, in bytes.
 const CACHE: u64 = 32 << 20;
+/// How long its threads may hold the file after this process closed it: a write or two.
+const CLOSING: Duration = Duration::from_secs(5);
+/// Between two looks whether they have let go.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What the database holds of a row.
 pub type Stored = sled::IVec;
@@ -25,7 +30,7 @@ pub struct Database {
 
 impl Database {
     /// Opens the database in `dir`, making it when it is not there. A `snap.*` file only speeds sled's recovery up; when one is damaged, it is put aside and everything is read from
-    /// the log itself.
+    /// the log itself. The caller has the store's own lock ([`super::lock`]), so the only one who can have sled's is a thread of a database that this process has just closed.
     pub fn open(dir: &Path) -> Result<Database, StoreError> {
         settings::remove_torn(dir).map_err(StoreError::io(dir, "read its settings"))?;
         let open = || {
@@ -36,7 +41,7 @@ impl Database {
                 .mode(sled::Mode::HighThroughput)
                 .open()
         };
-        let opened = match open() {
+        let opened = match when_closed(open) {
             Err(sled::Error::Corruption { .. }) if put_snapshots_aside(dir) => {
                 tracing::warn!(store = %dir.display(), "a snapshot of the database was damaged; it was put aside and the log is read from its beginning");
                 open()
@@ -44,18 +49,18 @@ impl Database {
             other => other,
         };
         let path = dir.to_path_buf();
-        let db = opened.map_err(|e| match e {
-            sled::Error::Io(ref io) if io.to_string().contains("could not acquire lock") => {
-                StoreError::InUse {
+        let db = opened.map_err(|e| {
+            if is_held(&e) {
+                return StoreError::InUse {
                     path: path.clone(),
                     pid: None,
-                }
+                };
             }
-            source => StoreError::Database {
+            StoreError::Database {
                 path: path.clone(),
                 step: "open",
-                source,
-            },
+                source: e,
+            }
         })?;
         settings::sync(dir).map_err(StoreError::io(dir, "sync its settings"))?;
         Ok(Database { path, db })
@@ -136,6 +141,22 @@ impl Database {
             path: self.path.clone(),
             step,
             source,
+        }
+    }
+}
+
+/// True when someone has the database open.
+fn is_held(e: &sled::Error) -> bool {
+    matches!(e, sled::Error::Io(io) if io.to_string().contains("could not acquire lock"))
+}
+
+/// Opens again until nobody has it open.
+fn when_closed(open: impl Fn() -> sled::Result<sled::Db>) -> sled::Result<sled::Db> {
+    let deadline = Instant::now() + CLOSING;
+    loop {
+        match open() {
+            Err(e) if is_held(&e) && Instant::now() < deadline => std::thread::sleep(LOOK),
+            opened => return opened,
         }
     }
 }

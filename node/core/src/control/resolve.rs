@@ -37,31 +37,54 @@ pub fn resolve(ground: &Ground<'_>, ranks: &Ranks) -> (Standing, Accepted) {
     let order = removals_by_rank(ground, ranks);
     let mut excluded = Bits::default();
     loop {
-        let (standing, accepted, beside) = turn(ground, &order, &excluded);
-        // One that has lost its author's authority goes before one that is only beside another: it may be the very one that has put that aside, and its author's authority with it.
-        let is_void = |r: &&usize| standing.void.has(**r);
-        let bad = accepted
-            .list
-            .iter()
-            .filter(is_void)
-            .find(|r| !beside.has(**r))
-            .or(accepted.list.iter().find(is_void))
-            .or(accepted
-                .list
-                .last()
-                .filter(|_| !owned(ground, &standing, &accepted)));
-        match bad {
-            None => return (standing, accepted),
-            Some(r) => excluded.set(*r),
+        let turn = turn(ground, &order, &excluded);
+        match turn.to_exclude(ground) {
+            None => return (turn.standing, turn.accepted),
+            Some(r) => excluded.set(r),
         }
     }
 }
 
-/// One turn. Each time round the loop takes at least one removal, or is the last. Gives also what is void by itself: excluded, or beside an accepted removal.
-fn turn(ground: &Ground<'_>, order: &[usize], excluded: &Bits) -> (Standing, Accepted, Bits) {
+/// What one turn comes to.
+struct Turn {
+    standing: Standing,
+    accepted: Accepted,
+    /// What is void without regard to authority: excluded, beside an accepted removal, or a removal that would leave no owner.
+    put_aside: Bits,
+}
+
+impl Turn {
+    /// The accepted removal without which the era is to be judged again, if one contradicts the rest. The surest comes first: what a removal that stands has put aside; then what has
+    /// lost its author's authority, since it may be the very one that has put aside the others; then any other that is void. When no owner is left, it is the last.
+    fn to_exclude(&self, ground: &Ground<'_>) -> Option<usize> {
+        let (void, stand): (Vec<usize>, Vec<usize>) = self
+            .accepted
+            .list
+            .iter()
+            .partition(|r| self.standing.void.has(**r));
+        if void.is_empty() {
+            let owned = owned(ground, &self.standing, &self.accepted);
+            return self.accepted.list.last().copied().filter(|_| !owned);
+        }
+        let mut surely = Bits::default();
+        for at in stand
+            .iter()
+            .flat_map(|r| self.standing.voided_by(ground, *r))
+        {
+            surely.set(at);
+        }
+        let first = |wanted: &dyn Fn(usize) -> bool| void.iter().copied().find(|r| wanted(*r));
+        first(&|r| surely.has(r))
+            .or_else(|| first(&|r| !self.put_aside.has(r)))
+            .or_else(|| void.first().copied())
+    }
+}
+
+/// Takes removals in order. Each time round the loop takes at least one, or is the last.
+fn turn(ground: &Ground<'_>, order: &[usize], excluded: &Bits) -> Turn {
     let mut accepted = Accepted::default();
-    let mut void = excluded.clone();
-    let mut standing = Standing::with_void(ground, &void);
+    let mut put_aside = excluded.clone();
+    let mut standing = Standing::with_void(ground, &put_aside);
     loop {
         let before = accepted.list.len();
         for r in order {
@@ -69,7 +92,7 @@ fn turn(ground: &Ground<'_>, order: &[usize], excluded: &Bits) -> (Standing, Acc
                 continue;
             }
             let beside = standing.voided_by(ground, *r);
-            let mut with = void.clone();
+            let mut with = put_aside.clone();
             for at in &beside {
                 with.set(*at);
             }
@@ -78,16 +101,20 @@ fn turn(ground: &Ground<'_>, order: &[usize], excluded: &Bits) -> (Standing, Acc
             accepted.push(*r);
             let checked = news || concerns_owner(ground, &standing, *r);
             if !checked || owned(ground, then.as_ref().unwrap_or(&standing), &accepted) {
-                void = with;
+                put_aside = with;
                 standing = then.unwrap_or(standing);
             } else {
                 accepted.pop();
-                void.set(*r);
-                standing = Standing::with_void(ground, &void);
+                put_aside.set(*r);
+                standing = Standing::with_void(ground, &put_aside);
             }
         }
         if accepted.list.len() == before {
-            return (standing, accepted, void);
+            return Turn {
+                standing,
+                accepted,
+                put_aside,
+            };
         }
     }
 }
