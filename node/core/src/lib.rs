@@ -6,7 +6,7 @@
 //! | keys | [`keys`] (words, root key), [`unlock`] (`identity.pk`), [`epoch`] (a vault's secrets and who gets them) |
 //! | sealed things | [`seal`] (objects of vaults), [`row`] (the local store), [`audit`] |
 //! | signed things | [`sign`], [`control`] (who), [`commit`] (when), [`cap`] (how many), [`doubles`] (two with one number), [`beat`] (how fresh), [`link`] (which nodes belong together) |
-//! | contents | [`tree`] (what), [`view`] (of several heads together), [`prune`] (which are kept) |
+//! | contents | [`tree`] (what), [`view`] (of several heads together), [`growing`] (which are here, and which come next), [`prune`] (which are kept) |
 //! | between nodes, and before pods | [`wire`], [`acl`] |
 //!
 //! Three habits hold everywhere: bytes from outside are bounded before anything is allocated for them; what decodes is canonical, so that one thing
@@ -22,6 +22,7 @@ pub mod control;
 pub mod doubles;
 pub mod enc;
 pub mod epoch;
+pub mod growing;
 pub mod ids;
 pub mod keys;
 pub mod labels;

@@ -2,7 +2,7 @@
 
 use super::{Session, SyncError, next};
 use crate::net::Stream;
-use crate::vaults::Pull;
+use polykey_core::growing::Pull;
 use polykey_core::ids::{Address, CommitId, OpId, VaultId};
 use polykey_core::wire::{self, Announce, Call, Message, ObjectsFrame, RecordsFrame, Refused};
 use tokio::sync::mpsc;
@@ -10,25 +10,40 @@ use tokio::sync::mpsc;
 /// Frames that wait for the disk while more arrive: enough to keep both busy, 1 MiB each at most.
 const PIPELINE: usize = 8;
 
+/// What came of asking a peer for versions.
+#[derive(Default)]
+pub(super) struct Fetched {
+    /// Some object that was wanted came.
+    pub some: bool,
+    /// Versions that it has not got: it let go of them, or waits for them too.
+    pub absent: Vec<CommitId>,
+}
+
 /// Fetches and stores what the versions that are arriving lack: each one's difference to its parents in one call, all of them at once; if a part of the first is here already,
-/// since an earlier call broke off, what is missing by its address. What arrived stays, however the calls end. False when the peer had nothing of it.
+/// since an earlier call broke off, what is missing by its address. What arrived stays, however the calls end.
 pub(super) async fn objects(
     session: &Session,
     vault: VaultId,
     pulls: &[Pull],
-) -> Result<bool, SyncError> {
-    match session.syncing.vaults.arriving(&vault) {
-        Some((wanted, true)) if !wanted.is_empty() => get(session, vault, wanted).await,
-        _ => pull(session, vault, pulls).await,
+) -> Result<Fetched, SyncError> {
+    let arriving = session.syncing.vaults.arriving(&vault, &session.peer);
+    if let Some((wanted, true)) = arriving
+        && get(session, vault, wanted).await?
+    {
+        return Ok(Fetched {
+            some: true,
+            absent: Vec::new(),
+        });
     }
+    pull(session, vault, pulls).await
 }
 
-/// Fetches each version's difference to what is here by then. False when the peer had nothing of any: it let go of them, or has not got them either.
+/// Fetches each version's difference to what is here by then.
 pub(super) async fn pull(
     session: &Session,
     vault: VaultId,
     pulls: &[Pull],
-) -> Result<bool, SyncError> {
+) -> Result<Fetched, SyncError> {
     let calls = pulls.iter().map(|pull| async move {
         let call = wire::Pull {
             vault,
@@ -36,17 +51,17 @@ pub(super) async fn pull(
             want: pull.want,
             budget: u64::MAX,
         };
-        take(session, vault, Call::Pull, &call).await
+        (pull.want, take(session, vault, Call::Pull, &call).await)
     });
-    let mut kept = 0;
-    for taken in futures::future::join_all(calls).await {
+    let mut fetched = Fetched::default();
+    for (want, taken) in futures::future::join_all(calls).await {
         match taken {
-            Ok(some) => kept += some,
-            Err(SyncError::Refused(Refused::Pruned)) => {}
+            Ok(kept) => fetched.some |= kept > 0,
+            Err(SyncError::Refused(Refused::Pruned)) => fetched.absent.push(want),
             Err(e) => return Err(e),
         }
     }
-    Ok(kept > 0)
+    Ok(fetched)
 }
 
 /// Objects bring the addresses below them, until nothing is wanted or the peer has no more.
@@ -66,7 +81,7 @@ async fn get(
             break;
         }
         some = true;
-        let arriving = session.syncing.vaults.arriving(&vault);
+        let arriving = session.syncing.vaults.arriving(&vault, &session.peer);
         wanted = arriving.map_or(Vec::new(), |(wanted, _)| wanted);
     }
     Ok(some)

@@ -6,7 +6,7 @@
 
 use super::{Session, SyncError, fetch, locked, next};
 use crate::net::{Receiver, Sender, Stream};
-use crate::vaults::{Received, SyncHeads, Told};
+use crate::vaults::{Offer, Received, SyncHeads, Told};
 use minicbor::bytes::ByteVec;
 use polykey_core::beat::SignedBeat;
 use polykey_core::commit::SignedCommit;
@@ -199,6 +199,16 @@ impl Drop for Subscribed<'_> {
                 all.remove(&self.1);
             }
         }
+    }
+}
+
+/// Versions are fetched from the peer, until this is dropped.
+struct Fetching<'a>(&'a Session, VaultId);
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        let Fetching(session, vault) = self;
+        session.syncing.vaults.fetched(vault, &session.peer);
     }
 }
 
@@ -408,19 +418,30 @@ impl Talk<'_> {
             }
             (state.guest.is_some(), more)
         };
+        let mut offer = Offer {
+            heads: self.theirs().unwrap_or_default(),
+            absent: HashSet::new(),
+        };
+        let _fetching = Fetching(self.session, self.vault);
         let mut waiting = vec![announce];
         for _ in 0..MAX_ROUNDS {
             let Some(announce) = waiting.last() else {
                 break;
             };
-            let mut received = self.receive(announce.clone(), guest).await?;
+            let mut received = self.receive(announce.clone(), &offer, guest).await?;
             while let Received::NeedObjects(pulls) = &received {
                 // Who has nothing yet hears all of the history first, and then takes the newest before the past.
-                let first = more && self.shows_nothing();
-                if first || !fetch::objects(self.session, self.vault, pulls).await? {
+                if more && self.shows_nothing() {
                     break;
                 }
-                received = self.receive(Announce::default(), guest).await?;
+                let fetched = fetch::objects(self.session, self.vault, pulls).await?;
+                let known = offer.absent.len();
+                offer.absent.extend(fetched.absent);
+                if !fetched.some && offer.absent.len() == known {
+                    break;
+                }
+                let nothing = Announce::default();
+                received = self.receive(nothing, &offer, guest).await?;
             }
             if let Received::NeedRecords { ops, commits } = received {
                 let found = fetch::need(self.session, self.vault, ops, commits).await?;
@@ -464,7 +485,8 @@ impl Talk<'_> {
                     break;
                 }
                 fetch::pull(self.session, self.vault, &pulls).await?;
-                self.receive(Announce::default(), false).await?;
+                let offer = Offer::default();
+                self.receive(Announce::default(), &offer, false).await?;
                 let whole = |id: &CommitId| vaults.is_whole(&self.vault, id);
                 let wanted = pulls.iter().map(|pull| pull.want);
                 not_there.extend(wanted.filter(|id| !whole(id)));
@@ -472,10 +494,22 @@ impl Talk<'_> {
         }
     }
 
-    async fn receive(&self, announce: Announce, guest: bool) -> Result<Received, SyncError> {
+    /// The heads that the peer said it shows.
+    fn theirs(&self) -> Option<Vec<CommitId>> {
+        let state = locked(&self.state);
+        state.theirs.as_ref().map(|theirs| theirs.heads.clone())
+    }
+
+    async fn receive(
+        &self,
+        announce: Announce,
+        offer: &Offer,
+        guest: bool,
+    ) -> Result<Received, SyncError> {
         let (syncing, peer) = (&self.session.syncing, &self.session.peer);
         let admit = guest && syncing.admits(peer, &self.vault);
-        let received = syncing.vaults.receive(peer, &self.vault, announce, admit);
+        let vaults = &syncing.vaults;
+        let received = vaults.receive_of(peer, &self.vault, announce, offer, admit);
         received.await.map_err(super::blame)
     }
 }

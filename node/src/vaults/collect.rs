@@ -248,8 +248,8 @@ fn need(inner: &Inner, marking: &mut Marking) {
     for (id, root) in prune::roots(&inner.commits, gone) {
         marking.need(id, root);
     }
-    for root in inner.arriving.roots(&inner.commits) {
-        marking.need_object(root);
+    for early in &inner.arriving.early {
+        marking.need_object(early.payload().root);
     }
 }
 

@@ -86,27 +86,36 @@ pub type KeptView = (Vec<CommitId>, Arc<View>);
 /// What is being fetched. In memory only: it is found again.
 #[derive(Default)]
 pub struct Arriving {
-    /// Root of the first version that is being fetched.
-    pub first: Option<Address>,
-    /// Objects of it that are not here yet, as far as is known, and of those behind it.
-    pub wanted: HashSet<Address>,
+    /// From each peer that shows versions which are not here.
+    pub from: BTreeMap<NodeId, Coming>,
     /// Versions of the past that are being fetched.
     pub filling: Vec<CommitId>,
-    /// The same of their objects.
+    /// Objects of those that are not here yet, as far as is known.
     pub wanted_past: HashSet<Address>,
     /// Dated in the future, or too many at once: they take their place when their time has come.
     pub early: Vec<SignedCommit>,
 }
 
+/// What comes from one peer.
+pub struct Coming {
+    /// Root of the first version that is being fetched.
+    pub first: Address,
+    /// Objects of it that are not here yet, as far as is known, and of those behind it.
+    pub wanted: HashSet<Address>,
+}
+
 impl Arriving {
-    /// Roots of the trees that are being fetched.
-    pub fn roots(&self, commits: &Commits) -> Vec<Address> {
-        let early = self.early.iter().map(|c| c.payload().root);
-        let filling = self.filling.iter().filter_map(|id| commits.get(id));
-        early
-            .chain(filling.map(|h| h.root))
-            .chain(self.first)
-            .collect()
+    /// Takes note that an object came, which names `below` that are not here. False when nobody asked for it.
+    pub fn came(&mut self, address: &Address, below: &[Address]) -> bool {
+        let asked = self.from.values_mut().map(|coming| &mut coming.wanted);
+        let mut wanted = false;
+        for asked in asked.chain([&mut self.wanted_past]) {
+            if asked.remove(address) {
+                asked.extend(below);
+                wanted = true;
+            }
+        }
+        wanted
     }
 }
 

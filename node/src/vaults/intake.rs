@@ -6,7 +6,6 @@
 mod whole;
 
 use super::entry::{Entry, Inner};
-use super::lean::{Growing, Pull};
 use super::pace::Pace;
 use super::rows::FloorRow;
 use super::secrets::Secrets;
@@ -15,6 +14,7 @@ use crate::store::Batch;
 use polykey_core::commit::{CommitError, SignedCommit, vouch};
 use polykey_core::control::{Applied, Control, ControlError, Role, SignedOp};
 use polykey_core::epoch::WrapRecord;
+use polykey_core::growing::Pull;
 use polykey_core::ids::{Address, CommitId, NodeId, OpId, VaultId};
 use polykey_core::seal;
 use polykey_core::sign::Signed;
@@ -47,16 +47,43 @@ pub enum Received {
     },
 }
 
+/// What a peer shows, as far as is known.
+#[derive(Clone, Debug, Default)]
+pub struct Offer {
+    /// Its heads. While none is known, it may have everything that was ever announced.
+    pub heads: Vec<CommitId>,
+    /// Versions that it has not got, though it shows what builds on them.
+    pub absent: HashSet<CommitId>,
+}
+
 impl Vaults {
-    /// Takes an announcement from `from`. A vault that is not here yet is taken when `admit` says that this sender may bring one and its log makes this node a member.
+    /// Takes an announcement from `from`, of whom nothing is known but that.
     ///
     /// # Errors
-    /// `NotFound` for a vault that is not here and not taken; `Peer` for bytes that the sender could have known to be wrong.
+    /// As [`Vaults::receive_of`].
     pub async fn receive(
         &self,
         from: &NodeId,
         vault: &VaultId,
         announce: Announce,
+        admit: bool,
+    ) -> Result<Received, VaultError> {
+        let unknown = Offer::default();
+        self.receive_of(from, vault, announce, &unknown, admit)
+            .await
+    }
+
+    /// Takes an announcement from `from`, who shows what is in `offer`. A vault that is not here yet is taken when `admit` says that this sender may bring one and its log makes this node
+    /// a member.
+    ///
+    /// # Errors
+    /// `NotFound` for a vault that is not here and not taken; `Peer` for bytes that the sender could have known to be wrong.
+    pub async fn receive_of(
+        &self,
+        from: &NodeId,
+        vault: &VaultId,
+        announce: Announce,
+        offer: &Offer,
         admit: bool,
     ) -> Result<Received, VaultError> {
         let ops = parse::<polykey_core::control::Op>(&announce.ops)?;
@@ -75,7 +102,7 @@ impl Vaults {
         // Before anything is looked into: a peer without room brings nothing more. What is here already is counted once again, which errs on the safe side
         // until the next start.
         self.quotas.take(vault, bytes_of(&announce))?;
-        let mut step = Step::new(&entry);
+        let mut step = Step::new(&entry, from, offer);
         step.take_ops(&ops)?;
         step.take_wraps(parse::<WrapRecord>(&announce.wraps)?)?;
         step.take_objects(announce.objects)?;
@@ -174,15 +201,11 @@ impl Vaults {
         let (mut kept, mut size) = (0, 0);
         {
             let arriving = &mut entry.write().arriving;
-            for (address, refs, bytes) in arrived {
-                let wanted = [&mut arriving.wanted, &mut arriving.wanted_past];
-                let Some(wanted) = wanted
-                    .into_iter()
-                    .find_map(|w| w.remove(&address).then_some(w))
-                else {
+            for (address, mut refs, bytes) in arrived {
+                refs.retain(|part| absent.contains(part));
+                if !arriving.came(&address, &refs) {
                     continue;
-                };
-                wanted.extend(refs.into_iter().filter(|part| absent.contains(part)));
+                }
                 size += bytes.len() as u64;
                 kept += 1;
                 entry.born(address);
@@ -222,6 +245,8 @@ fn bytes_of(announce: &Announce) -> u64 {
 /// One announcement being taken in: everything is prepared beside the entry, written as one batch, and only then visible.
 struct Step<'e> {
     entry: &'e Arc<Entry>,
+    from: &'e NodeId,
+    offer: &'e Offer,
     batch: Batch,
     /// Copied when something new comes.
     control: Arc<Control>,
@@ -255,10 +280,12 @@ impl Missing {
 }
 
 impl<'e> Step<'e> {
-    fn new(entry: &'e Arc<Entry>) -> Step<'e> {
+    fn new(entry: &'e Arc<Entry>, from: &'e NodeId, offer: &'e Offer) -> Step<'e> {
         let control = entry.read().control.clone();
         Step {
             entry,
+            from,
+            offer,
             batch: Batch::default(),
             control,
             new_ops: false,
@@ -477,7 +504,7 @@ impl<'e> Step<'e> {
             } else {
                 Vec::new()
             };
-            let heads = Growing::of(&inner, &self.whole).heads();
+            let heads = inner.growing().with(&self.whole).heads();
             let floor = FloorRow {
                 control: self.control.heads(),
                 heads: heads.clone(),

@@ -135,7 +135,7 @@ async fn a_clone_that_breaks_off_goes_on_from_what_is_there() {
     laptop.share(&vault, &cluster, Role::Reader).await;
     laptop.dials(&cluster).await;
     eventually("partly here", || {
-        let arriving = cluster.vaults.arriving(&vault);
+        let arriving = cluster.vaults.arriving(&vault, &laptop.id);
         arriving.is_some_and(|(wanted, begun)| begun && !wanted.is_empty())
     })
     .await;

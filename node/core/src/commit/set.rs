@@ -157,6 +157,12 @@ impl Commits {
         self.heads.iter().copied().collect()
     }
 
+    /// Whether it is one of the [heads](Commits::heads).
+    #[must_use]
+    pub fn is_head(&self, id: &CommitId) -> bool {
+        self.heads.contains(id)
+    }
+
     /// Whether the commit is here.
     #[must_use]
     pub fn contains(&self, id: &CommitId) -> bool {

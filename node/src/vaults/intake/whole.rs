@@ -1,9 +1,9 @@
 //! When a version that came is whole, and which are fetched next.
 
 use super::Step;
-use crate::vaults::entry::{Inner, VaultObjects};
-use crate::vaults::lean::Growing;
+use crate::vaults::entry::{Coming, Inner, VaultObjects};
 use crate::vaults::{VaultError, Vaults, rows};
+use polykey_core::growing::Growing;
 use polykey_core::ids::{Address, CommitId};
 use polykey_core::tree::{self, TreeError};
 use polykey_core::view;
@@ -24,27 +24,43 @@ impl Step<'_> {
         for id in &self.placed {
             inner.count_own(&vaults.me, id);
         }
-        // Who had nothing shows the heads first; then the rest stands behind them.
+        // Who had nothing shows the peer's heads first, all that are here; then the rest stands behind them.
+        let heads = inner.commits.heads();
         let nothing_yet = inner.heads.is_empty();
-        loop {
-            let shown = self.whole.len();
-            for id in Growing::of(&inner, &self.whole).beyond() {
-                if Growing::of(&inner, &self.whole).is_next(&id) {
+        if nothing_yet {
+            for id in self.growing(&inner).beyond(self.shows(&heads)) {
+                self.look(&mut inner, &id, vaults)?;
+            }
+        }
+        if !nothing_yet || !self.whole.is_empty() {
+            for id in self.growing(&inner).beyond(&heads) {
+                if self.growing(&inner).is_next(&id) {
                     self.look(&mut inner, &id, vaults)?;
                 }
-            }
-            if !nothing_yet || self.whole.len() == shown {
-                break;
             }
         }
         let asked = inner.arriving.filling.iter().chain(&self.placed);
         for id in asked.copied().collect::<Vec<_>>() {
-            if Growing::of(&inner, &self.whole).is_past_to_come(&id) {
+            if self.growing(&inner).is_past_to_come(&id) {
                 self.look(&mut inner, &id, vaults)?;
             }
         }
         self.look_at_last(&mut inner, vaults)?;
         self.look_ahead(&mut inner, vaults)
+    }
+
+    /// Which versions are whole by now, and which come next.
+    fn growing<'s>(&'s self, inner: &'s Inner) -> Growing<'s> {
+        let growing = inner.growing().with(&self.whole);
+        growing.without(&self.offer.absent)
+    }
+
+    /// The heads that the peer shows, where `all` are those that are known.
+    fn shows<'s>(&'s self, all: &'s [CommitId]) -> &'s [CommitId] {
+        match self.offer.heads.as_slice() {
+            [] => all,
+            known => known,
+        }
     }
 
     /// Takes note of a version whose tree is here by now.
@@ -54,7 +70,7 @@ impl Step<'_> {
         id: &CommitId,
         vaults: &Vaults,
     ) -> Result<(), VaultError> {
-        let growing = Growing::of(inner, &self.whole);
+        let growing = self.growing(inner);
         let Some(header) = inner.commits.get(id) else {
             return Ok(());
         };
@@ -70,11 +86,7 @@ impl Step<'_> {
                 self.keep_below(&header.root);
                 return Ok(());
             }
-            Err(e @ (TreeError::Store(..) | TreeError::Damaged(_))) => return Err(e.into()),
-            Err(e) => {
-                self.spoiled(inner, id, &e);
-                return Ok(());
-            }
+            Err(e) => return Err(e.into()),
         };
         if growing.can_be_looked_at(id) {
             self.check(inner, id, vaults)?;
@@ -142,7 +154,7 @@ impl Step<'_> {
     fn look_at_last(&mut self, inner: &mut Inner, vaults: &Vaults) -> Result<(), VaultError> {
         let mut unseen = std::mem::take(&mut inner.unseen);
         unseen.extend(std::mem::take(&mut self.unseen));
-        let growing = Growing::of(inner, &self.whole);
+        let growing = self.growing(inner);
         unseen.retain(|id| growing.will_be_looked_at(id));
         let (now, later): (BTreeSet<_>, BTreeSet<_>) = unseen
             .into_iter()
@@ -154,33 +166,28 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// Notes which versions are to be pulled: the first that waits, and those behind it that build on versions which are whole or are pulled too.
+    /// Notes which versions are to be pulled: the first that waits of those that the peer shows, and those behind it that build on versions which are whole or are pulled too.
     fn look_ahead(&mut self, inner: &mut Inner, vaults: &Vaults) -> Result<(), VaultError> {
-        let (waits, roots) = {
-            let growing = Growing::of(inner, &self.whole);
-            let beyond = growing.beyond();
-            let waits = growing.pulls(&beyond);
-            let roots: Vec<Address> = waits
-                .iter()
-                .filter_map(|pull| inner.commits.get(&pull.want).map(|h| h.root))
-                .collect();
-            (waits, roots)
+        let waits = {
+            let (growing, heads) = (self.growing(inner), inner.commits.heads());
+            growing.pulls(&growing.beyond(self.shows(&heads)))
         };
+        let root = |id: &CommitId| inner.commits.get(id).map(|h| h.root);
+        let roots: Vec<Address> = waits.iter().filter_map(|pull| root(&pull.want)).collect();
+        let (Some(pull), Some(first)) = (waits.first(), roots.first().copied()) else {
+            inner.arriving.from.remove(self.from);
+            return Ok(());
+        };
+        let here: Vec<Address> = pull.have.iter().filter_map(root).collect();
         let mut wanted = HashSet::new();
-        if let (Some(first), Some(root)) = (waits.first(), roots.first()) {
-            let like_it = first.have.iter();
-            let here: Vec<Address> = like_it
-                .filter_map(|p| inner.commits.get(p).map(|h| h.root))
-                .collect();
-            wanted.extend(tree::missing(&self.objects(vaults), &here, root)?);
-        }
+        wanted.extend(tree::missing(&self.objects(vaults), &here, &first)?);
         for root in roots.iter().skip(1) {
             if !vaults.has_object(&self.entry.id, root)? {
                 wanted.insert(*root);
             }
         }
-        inner.arriving.wanted = wanted;
-        inner.arriving.first = roots.first().copied();
+        let coming = Coming { first, wanted };
+        inner.arriving.from.insert(*self.from, coming);
         self.waits = waits;
         Ok(())
     }

@@ -26,7 +26,7 @@ async fn vault_to_copy() -> (Node, VaultId) {
 
 /// What is left to fetch at `to`, in the order in which a peer sends it, as the sync asks for it: by version first, by address once a part is here.
 fn next_objects(from: &Node, to: &Node, vault: &VaultId, pulls: &[Pull]) -> Vec<Address> {
-    match to.vaults.arriving(vault) {
+    match to.vaults.arriving(vault, &from.id()) {
         Some((wanted, true)) if !wanted.is_empty() => wanted,
         _ => pulls
             .iter()
@@ -36,7 +36,12 @@ fn next_objects(from: &Node, to: &Node, vault: &VaultId, pulls: &[Pull]) -> Vec<
 }
 
 /// Copies until `cut` objects have come in this life of `to`, or to the end. Gives the objects that came and whether it was the end.
-async fn copy(from: &Node, to: &Node, vault: &VaultId, cut: usize) -> (Vec<Address>, bool) {
+pub(super) async fn copy(
+    from: &Node,
+    to: &Node,
+    vault: &VaultId,
+    cut: usize,
+) -> (Vec<Address>, bool) {
     let told = |n: &Node| Told::new(&n.vaults.summary(vault).unwrap_or_default());
     let mut came = Vec::new();
     let mut known = told(to);
@@ -154,7 +159,7 @@ async fn pull_diff_is_minimal() {
 }
 
 /// Tells `to` all that `from` has but for objects, as to one who has nothing yet. Gives what it asks for in the end.
-async fn headers(from: &Node, to: &Node, vault: &VaultId) -> Vec<Pull> {
+pub(super) async fn headers(from: &Node, to: &Node, vault: &VaultId) -> Vec<Pull> {
     let (mut told, mut pulls) = (Told::default(), Vec::new());
     loop {
         let announce = from.vaults.announce_for(vault, &mut told, 0).unwrap();
@@ -170,7 +175,7 @@ async fn headers(from: &Node, to: &Node, vault: &VaultId) -> Vec<Pull> {
 }
 
 /// Fetches some versions. Gives what came.
-async fn fetch(from: &Node, to: &Node, vault: &VaultId, pulls: &[Pull]) -> Vec<Address> {
+pub(super) async fn fetch(from: &Node, to: &Node, vault: &VaultId, pulls: &[Pull]) -> Vec<Address> {
     let mut came = Vec::new();
     for pull in pulls {
         for address in from.vaults.pull(vault, &pull.have, &pull.want).unwrap() {

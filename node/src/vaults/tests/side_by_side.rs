@@ -335,7 +335,7 @@ async fn a_grant_that_has_expired_is_removed_by_an_owner() {
 }
 
 /// A version that `author` made without following the format: `make` gives its root and new objects.
-fn forged(
+pub(super) fn forged(
     author: &Node,
     vault: &VaultId,
     make: impl FnOnce(&Inner, &VaultObjects<'_>) -> (polykey_core::ids::Address, Vec<Vec<u8>>),
