@@ -212,7 +212,8 @@ impl<'a> Growing<'a> {
         self.commits.get(id)
     }
 
-    fn by_date(&self, ids: impl IntoIterator<Item = CommitId>) -> Vec<CommitId> {
+    /// Versions in an order in which parents come before children.
+    pub fn by_date(&self, ids: impl IntoIterator<Item = CommitId>) -> Vec<CommitId> {
         let mut dated: Vec<(u64, CommitId)> = ids
             .into_iter()
             .map(|id| (self.header(&id).map_or(0, |h| h.time_ms), id))

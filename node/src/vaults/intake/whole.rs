@@ -159,6 +159,8 @@ impl Step<'_> {
         let (now, later): (BTreeSet<_>, BTreeSet<_>) = unseen
             .into_iter()
             .partition(|id| growing.can_be_looked_at(id));
+        // What a version is compared with must have been looked at itself: its faults are not the version's.
+        let now = growing.by_date(now);
         inner.unseen = later;
         for id in now {
             self.check(inner, &id, vaults)?;

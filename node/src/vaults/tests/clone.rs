@@ -121,7 +121,7 @@ async fn a_clone_comes_to_its_end_though_the_process_dies_after_every_few_object
         lives += 1;
         assert!(lives < 200, "it never completes");
     }
-    assert!(lives > 3);
+    assert!(lives >= 3);
     assert_eq!(b.get(&vault, "s/7").unwrap(), vec![102; 70_000]);
     assert_eq!(b.vaults.summary(&vault), a.vaults.summary(&vault));
 }
