@@ -13,6 +13,7 @@ mod owners;
 mod quota;
 mod relay;
 mod removed;
+mod stuck;
 mod writers;
 
 use node::{Node, eventually, seed};
