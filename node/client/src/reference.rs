@@ -3,14 +3,17 @@
 //! Pure text: nothing here asks an agent whether the vault, the path or the version exists. Any byte may be percent-encoded; spaces, `@`, slashes and unicode need
 //! not be. What a reference prints as can be typed again, and never holds a control character, so a hostile name cannot move a cursor.
 
+mod escape;
+mod revision;
+
+pub use escape::{shown, typed_path, typed_vault, url_component};
+pub use revision::{MIN_PREFIX, Revision};
+
+use escape::{decode, uri_path, uri_vault};
 use polykey_core::path::{self, PathError};
 use std::fmt;
 use thiserror::Error;
 
-/// The shortest unique prefix of a version, node or vault id that is accepted: 24 bits, so that a typo seldom names another one.
-pub const MIN_PREFIX: usize = 6;
-/// Hexadecimal digits of a whole version.
-const VERSION_DIGITS: usize = 64;
 /// The scheme of the form for files.
 const SCHEME: &str = "pk://";
 
@@ -34,17 +37,6 @@ pub struct Scope {
     pub vault: Option<String>,
     /// Path of a secret or of a folder, without a slash at its end; empty is the whole vault.
     pub path: String,
-}
-
-/// How a reference names a version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Revision {
-    /// At least [`MIN_PREFIX`] lower-case hexadecimal digits of its id.
-    Id(String),
-    /// So many versions before the newest: `~1`.
-    Back(u32),
-    /// The newest one at that time: `2026-11-20`, `2026-11-20T09:00`, with `:30` and `Z` or `+01:00` if wanted.
-    At(String),
 }
 
 /// Why a text is no reference.
@@ -198,67 +190,6 @@ impl fmt::Display for Scope {
     }
 }
 
-impl Revision {
-    /// Reads one of the three shapes; `None` if it has none of them.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Revision> {
-        if let Some(count) = text.strip_prefix('~') {
-            return count
-                .parse()
-                .ok()
-                .filter(|_| digits(count))
-                .map(Revision::Back);
-        }
-        if is_id(text) {
-            return Some(Revision::Id(text.to_owned()));
-        }
-        is_time(text).then(|| Revision::At(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Revision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Revision::Id(text) | Revision::At(text) => f.write_str(text),
-            Revision::Back(count) => write!(f, "~{count}"),
-        }
-    }
-}
-
-/// A path as it can be typed after `VAULT:`, with the few bytes encoded that would mean something else.
-#[must_use]
-pub fn typed_path(path: &str) -> String {
-    encode(path, |c| matches!(c, '%' | '#'))
-}
-
-/// A vault's name as it can be typed before `:`.
-#[must_use]
-pub fn typed_vault(name: &str) -> String {
-    encode(name, |c| matches!(c, '%' | ':' | '/' | '#'))
-}
-
-/// One component of a URL path or a value of its query: everything but letters, digits and `-._~` encoded.
-#[must_use]
-pub fn url_component(text: &str) -> String {
-    encode(text, |c| !c.is_ascii_alphanumeric() && !"-._~".contains(c))
-}
-
-fn uri_vault(name: &str) -> String {
-    encode(name, |c| {
-        matches!(c, '%' | '/' | '#' | '?') || c.is_whitespace()
-    })
-}
-
-fn uri_path(path: &str) -> String {
-    encode(path, |c| matches!(c, '%' | '#' | '?') || c.is_whitespace())
-}
-
-/// Text of others as it may be shown on a terminal: control characters are encoded, everything else is as it was.
-#[must_use]
-pub fn shown(text: &str) -> String {
-    encode(text, |_| false)
-}
-
 struct Split<'a> {
     vault: Option<String>,
     rest: Option<&'a str>,
@@ -337,100 +268,9 @@ fn split_field(text: &str) -> Result<(&str, Option<String>), ReferenceError> {
     Ok((path, Some(field)))
 }
 
-fn is_id(text: &str) -> bool {
-    (MIN_PREFIX..=VERSION_DIGITS).contains(&text.len())
-        && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn is_time(text: &str) -> bool {
-    let (date, time) = text
-        .split_once('T')
-        .map_or((text, None), |(d, t)| (d, Some(t)));
-    let date_fits = shaped(date, "dddd-dd-dd");
-    let Some(time) = time else { return date_fits };
-    let (clock, zone) = match time.find(['Z', '+', '-']) {
-        Some(at) => time.split_at(at),
-        None => (time, ""),
-    };
-    let zone_fits = ["", "Z", "+dd:dd", "-dd:dd"]
-        .iter()
-        .any(|shape| shaped(zone, shape));
-    date_fits && zone_fits && (shaped(clock, "dd:dd") || shaped(clock, "dd:dd:dd"))
-}
-
-/// Whether `text` has that shape, where `d` stands for a digit.
-fn shaped(text: &str, shape: &str) -> bool {
-    let fits = |(t, s): (u8, u8)| {
-        if s == b'd' {
-            t.is_ascii_digit()
-        } else {
-            t == s
-        }
-    };
-    text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(fits)
-}
-
-fn digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// Percent-encodes the characters of `also`, and always those that a terminal would obey or that reverse the direction of text.
-fn encode(text: &str, also: impl Fn(char) -> bool) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut utf8 = [0; 4];
-    for c in text.chars() {
-        if also(c) || c.is_control() || is_direction(c) {
-            c.encode_utf8(&mut utf8)
-                .bytes()
-                .for_each(|b| push_encoded(&mut out, b));
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-fn push_encoded(out: &mut String, byte: u8) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    out.push('%');
-    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-    out.push(char::from(DIGITS[usize::from(byte & 15)]));
-}
-
-/// Line and paragraph separators, and the marks, embeddings, overrides and isolates of bidirectional text.
-fn is_direction(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-fn decode(text: &str) -> Result<String, ReferenceError> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let high = bytes
-            .next()
-            .and_then(hex_digit)
-            .ok_or(ReferenceError::Escape)?;
-        let low = bytes
-            .next()
-            .and_then(hex_digit)
-            .ok_or(ReferenceError::Escape)?;
-        out.push(high << 4 | low);
-    }
-    String::from_utf8(out).map_err(|_| ReferenceError::Utf8)
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte)
-        .to_digit(16)
-        .and_then(|d| u8::try_from(d).ok())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::escape::{is_direction, push_encoded};
     use super::*;
     use polykey_core::path::MAX_PATH;
     use proptest::prelude::*;
