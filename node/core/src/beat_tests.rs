@@ -1,36 +1,11 @@
 use super::*;
-use crate::control::{Control, Target, genesis};
-use crate::epoch::EpochRecord;
-use crate::keys::RootKey;
+use crate::control::{Control, Target};
+use crate::testing::{self, NOW, epoch, key, node};
 use proptest::prelude::*;
-
-const NOW: u64 = 1_800_000_000_000;
-
-fn key(n: u8) -> RootKey {
-    RootKey::from_seed(&[n; 32])
-}
-
-fn node(n: u8) -> NodeId {
-    key(n).node_id()
-}
-
-fn epoch(n: u8) -> EpochRecord {
-    EpochRecord {
-        commitment: [n; 32].into(),
-        before: vec![],
-        wraps: vec![],
-    }
-}
 
 /// Node 0 is its owner, 1 a second one, 2 a writer, 3 a reader.
 fn vault() -> Control {
-    let first = Signed::sign(genesis(node(0), [5; 32], [6; 32], None, epoch(0)), &key(0));
-    let mut control = Control::new(&first).unwrap();
-    for (n, role) in [(1, Role::Owner), (2, Role::Writer), (3, Role::Reader)] {
-        let grant = control.grant(node(0), node(n), role, 0, None, None);
-        control.apply(&Signed::sign(grant, &key(0))).unwrap();
-    }
-    control
+    testing::vault([(1, Role::Owner), (2, Role::Writer), (3, Role::Reader)])
 }
 
 fn beat(control: &Control, by: u8, time_ms: u64) -> SignedBeat {
@@ -42,7 +17,7 @@ fn beat(control: &Control, by: u8, time_ms: u64) -> SignedBeat {
         control: hash_of_ops(&control.heads()).into(),
         heads: hash_of_commits(&[]).into(),
     };
-    Signed::sign(beat, &key(by))
+    Signed::sign(beat, key(by))
 }
 
 proptest! {
@@ -113,7 +88,7 @@ fn who_was_removed_keeps_nothing_fresh_and_is_not_passed_on() {
     let revoke = control
         .revoke(node(0), target, vec![], Some(epoch(9)))
         .unwrap();
-    control.apply(&Signed::sign(revoke, &key(0))).unwrap();
+    control.apply(&Signed::sign(revoke, key(0))).unwrap();
     assert_eq!(beats.fresh_at(control.state(), |_| None), None);
     assert_eq!(beats.beyond(&none, control.state(), NOW, 9).len(), 1);
     let late = beats.take(

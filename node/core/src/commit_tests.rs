@@ -1,42 +1,12 @@
 use super::set::MAX_VOID;
 use super::*;
-use crate::control::{Applied, SignedOp, Target, genesis};
-use crate::epoch::EpochRecord;
-use crate::keys::RootKey;
+use crate::control::{SignedOp, Target};
+use crate::testing::{self, NOW, epoch, key, node};
 use proptest::prelude::*;
 
-const NOW: u64 = 1_800_000_000_000;
-
-fn key(n: u8) -> RootKey {
-    RootKey::from_seed(&[n; 32])
-}
-
-fn node(n: u8) -> NodeId {
-    key(n).node_id()
-}
-
-fn epoch(n: u8) -> EpochRecord {
-    EpochRecord {
-        commitment: [n; 32].into(),
-        before: vec![],
-        wraps: vec![],
-    }
-}
-
 /// A vault of node 0 with writers 1 and 2 and reader 3.
-fn vault() -> (Control, Vec<SignedOp>) {
-    let first = Signed::sign(genesis(node(0), [5; 32], [6; 32], None, epoch(0)), &key(0));
-    let mut control = Control::new(&first).unwrap();
-    let mut ops = vec![first];
-    for (n, role) in [(1, Role::Writer), (2, Role::Writer), (3, Role::Reader)] {
-        let op = Signed::sign(
-            control.grant(node(0), node(n), role, 0, None, None),
-            &key(0),
-        );
-        assert_eq!(control.apply(&op).unwrap(), Applied::Counts);
-        ops.push(op);
-    }
-    (control, ops)
+fn vault() -> Control {
+    testing::vault([(1, Role::Writer), (2, Role::Writer), (3, Role::Reader)])
 }
 
 fn root(n: u8) -> Address {
@@ -46,7 +16,7 @@ fn root(n: u8) -> Address {
 /// Node `by` commits on what it has.
 fn write(commits: &mut Commits, control: &Control, by: u8, n: u8) -> SignedCommit {
     let commit = commits.next(&commits.heads(), node(by), control, root(n), [n; 16], NOW);
-    let signed = Signed::sign(commit, &key(by));
+    let signed = Signed::sign(commit, key(by));
     assert_eq!(
         commits.accept(&signed, control, NOW).unwrap(),
         Accepted::Counts
@@ -68,14 +38,14 @@ fn remove(control: &mut Control, target: u8, cut: Vec<CommitId>) -> SignedOp {
             Some(epoch(100 + target)),
         )
         .unwrap();
-    let op = Signed::sign(op, &key(0));
+    let op = Signed::sign(op, key(0));
     control.apply(&op).unwrap();
     op
 }
 
 #[test]
 fn versions_follow_each_other() {
-    let (control, _) = vault();
+    let control = vault();
     let mut commits = Commits::new();
     let tag = commits.next_tag(&commits.heads(), node(1), &control, [1; 16]);
     let a = write(&mut commits, &control, 1, 1);
@@ -94,7 +64,7 @@ fn versions_follow_each_other() {
 
 #[test]
 fn each_rule_refuses_what_breaks_it() {
-    let (control, _) = vault();
+    let control = vault();
     let mut commits = Commits::new();
     let first = write(&mut commits, &control, 1, 1);
     let good = commits.next(&commits.heads(), node(1), &control, root(2), [2; 16], NOW);
@@ -102,7 +72,7 @@ fn each_rule_refuses_what_breaks_it() {
         let mut commit = good.clone();
         change(&mut commit);
         let error = commits
-            .accept(&Signed::sign(commit, &key(by)), &control, NOW)
+            .accept(&Signed::sign(commit, key(by)), &control, NOW)
             .unwrap_err();
         assert_eq!(commits.heads(), [id(&first)], "nothing changed");
         error
@@ -173,11 +143,11 @@ fn each_rule_refuses_what_breaks_it() {
 
 #[test]
 fn a_commit_dated_ahead_is_taken_when_it_is_due() {
-    let (control, _) = vault();
+    let control = vault();
     let mut commits = Commits::new();
     let mut ahead = commits.next(&commits.heads(), node(1), &control, root(1), [1; 16], NOW);
     ahead.time_ms = NOW + MAX_AHEAD_MS + 1;
-    let ahead = Signed::sign(ahead, &key(1));
+    let ahead = Signed::sign(ahead, key(1));
     assert!(commits.accept(&ahead, &control, NOW).is_err());
     assert_eq!(
         commits.accept(&ahead, &control, NOW + 1).unwrap(),
@@ -187,10 +157,10 @@ fn a_commit_dated_ahead_is_taken_when_it_is_due() {
 
 #[test]
 fn a_lapsed_writer_is_refused_by_the_own_clock() {
-    let (mut control, _) = vault();
+    let mut control = vault();
     let expires = NOW / 1_000;
     let op = control.grant(node(0), node(4), Role::Writer, 0, Some(expires), None);
-    control.apply(&Signed::sign(op, &key(0))).unwrap();
+    control.apply(&Signed::sign(op, key(0))).unwrap();
     let mut commits = Commits::new();
     let commit = Signed::sign(
         commits.next(
@@ -201,7 +171,7 @@ fn a_lapsed_writer_is_refused_by_the_own_clock() {
             [1; 16],
             NOW - 5_000,
         ),
-        &key(4),
+        key(4),
     );
     assert!(matches!(
         commits.accept(&commit, &control, NOW),
@@ -221,7 +191,7 @@ fn a_lapsed_writer_is_refused_by_the_own_clock() {
 
 #[test]
 fn two_writers_apart_leave_two_heads_until_one_builds_on_both() {
-    let (control, _) = vault();
+    let control = vault();
     let mut commits = Commits::new();
     write(&mut commits, &control, 0, 1);
     let mut apart = commits.clone();
@@ -229,7 +199,7 @@ fn two_writers_apart_leave_two_heads_until_one_builds_on_both() {
     early.time_ms = NOW + 10;
     let mut late = apart.next(&apart.heads(), node(2), &control, root(3), [3; 16], NOW);
     late.time_ms = NOW + 20;
-    let (early, late) = (Signed::sign(early, &key(1)), Signed::sign(late, &key(2)));
+    let (early, late) = (Signed::sign(early, key(1)), Signed::sign(late, key(2)));
     for (first, second) in [(&early, &late), (&late, &early)] {
         let mut commits = commits.clone();
         commits.accept(first, &control, NOW).unwrap();
@@ -244,7 +214,7 @@ fn two_writers_apart_leave_two_heads_until_one_builds_on_both() {
 
 #[test]
 fn what_a_removed_writer_signs_outside_the_cut_is_void_and_honest_work_on_it_stays() {
-    let (mut control, _) = vault();
+    let mut control = vault();
     let mut commits = Commits::new();
     let kept = write(&mut commits, &control, 1, 1);
     let mut thief = commits.clone();
@@ -253,7 +223,7 @@ fn what_a_removed_writer_signs_outside_the_cut_is_void_and_honest_work_on_it_sta
     assert!(!commits.judge(&control), "what it did before stays");
     let stolen = Signed::sign(
         thief.next(&thief.heads(), node(1), &ignorant, root(2), [2; 16], NOW),
-        &key(1),
+        key(1),
     );
     thief.accept(&stolen, &ignorant, NOW).unwrap();
     assert_eq!(
@@ -269,7 +239,7 @@ fn what_a_removed_writer_signs_outside_the_cut_is_void_and_honest_work_on_it_sta
     // Node 2 had not heard of the removal.
     let honest = Signed::sign(
         thief.next(&thief.heads(), node(2), &ignorant, root(3), [3; 16], NOW),
-        &key(2),
+        key(2),
     );
     assert_eq!(
         commits.accept(&honest, &control, NOW).unwrap(),
@@ -283,7 +253,7 @@ fn what_a_removed_writer_signs_outside_the_cut_is_void_and_honest_work_on_it_sta
 
 #[test]
 fn a_fresh_copy_takes_in_a_long_history_of_a_removed_writer() {
-    let (mut control, _) = vault();
+    let mut control = vault();
     let mut commits = Commits::new();
     let mut all = Vec::new();
     for n in 0..=MAX_VOID {
@@ -303,7 +273,7 @@ fn a_fresh_copy_takes_in_a_long_history_of_a_removed_writer() {
     assert_eq!(fresh.heads(), commits.heads());
     assert!(fresh.iter().all(|(_, h)| h.valid));
     // But a flood beside the cut ends.
-    let ignorant = vault().0;
+    let ignorant = vault();
     let mut refused = 0;
     for n in 0..MAX_VOID + 10 {
         let mut nonce = [0; 16];
@@ -311,7 +281,7 @@ fn a_fresh_copy_takes_in_a_long_history_of_a_removed_writer() {
         let flood = Commits::new().next(&[], node(1), &ignorant, root(1), nonce, NOW);
         refused += u32::from(
             fresh
-                .accept(&Signed::sign(flood, &key(1)), &control, NOW)
+                .accept(&Signed::sign(flood, key(1)), &control, NOW)
                 .is_err(),
         );
     }
@@ -320,11 +290,11 @@ fn a_fresh_copy_takes_in_a_long_history_of_a_removed_writer() {
 
 #[test]
 fn one_author_does_not_get_ever_more_heads() {
-    let (control, _) = vault();
+    let control = vault();
     let mut commits = Commits::new();
     for n in 0..=8u8 {
         let commit = Commits::new().next(&[], node(1), &control, root(n), [n; 16], NOW);
-        let accepted = commits.accept(&Signed::sign(commit, &key(1)), &control, NOW);
+        let accepted = commits.accept(&Signed::sign(commit, key(1)), &control, NOW);
         assert_eq!(accepted.is_ok(), usize::from(n) < MAX_AUTHOR_HEADS, "{n}");
     }
 }
@@ -366,7 +336,7 @@ proptest! {
     /// What a peer lacks is found by walking back from the heads, and is what a walk over everything finds.
     #[test]
     fn beyond_is_all_but_what_theirs_build_on(steps in proptest::collection::vec((0..3usize, any::<bool>()), 1..24), theirs in proptest::collection::vec(any::<prop::sample::Index>(), 0..4)) {
-        let (control, _) = vault();
+        let control = vault();
         let mut replicas = vec![Commits::new(); 3];
         let mut all: Vec<SignedCommit> = Vec::new();
         for (n, (who, hears)) in (0u8..).zip(steps) {
@@ -377,7 +347,7 @@ proptest! {
             }
             let by = u8::try_from(who).unwrap();
             let commit = replicas[who].next(&replicas[who].heads(), node(by), &control, root(n), [n; 16], NOW);
-            let signed = Signed::sign(commit, &key(by));
+            let signed = Signed::sign(commit, key(by));
             if replicas[who].accept(&signed, &control, NOW).is_ok() {
                 all.push(signed);
             }
@@ -396,9 +366,9 @@ proptest! {
 
     #[test]
     fn no_bytes_make_a_commit_panic(at: prop::sample::Index, flip: u8, bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let (control, _) = vault();
+        let control = vault();
         let mut commits = Commits::new();
-        let mut near = Signed::sign(commits.next(&commits.heads(), node(1), &control, root(1), [1; 16], NOW), &key(1)).bytes().to_vec();
+        let mut near = Signed::sign(commits.next(&commits.heads(), node(1), &control, root(1), [1; 16], NOW), key(1)).bytes().to_vec();
         let at = at.index(near.len());
         near[at] ^= flip;
         for bytes in [&bytes, &near] {

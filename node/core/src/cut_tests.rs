@@ -4,6 +4,7 @@ use super::*;
 use crate::commit::CommitError;
 use crate::control::{ControlError, Target};
 use crate::ids::NodeId;
+use crate::testing::{epoch, node};
 
 /// What everybody must agree on in the end.
 #[derive(Debug, PartialEq)]
@@ -38,29 +39,17 @@ struct Apart {
     logs: Vec<Control>,
 }
 
-fn epoch(n: u8) -> EpochRecord {
-    EpochRecord {
-        commitment: [n; 32].into(),
-        before: vec![],
-        wraps: vec![],
-    }
-}
-
 impl Apart {
     fn new() -> Apart {
-        let first = genesis(key(0).node_id(), [5; 32], [6; 32], None, epoch(1));
-        let mut ops = vec![Signed::sign(first, &key(0))];
-        let mut control = Control::new(&ops[0]).unwrap();
-        for n in 1..5 {
-            let role = if n == 1 { Role::Owner } else { Role::Writer };
-            let grant = control.grant(key(0).node_id(), key(n).node_id(), role, 0, None, None);
-            let op = SignedOp::sign(grant, &key(0));
-            control.apply(&op).unwrap();
-            ops.push(op);
-        }
+        let control = testing::vault([
+            (1, Role::Owner),
+            (2, Role::Writer),
+            (3, Role::Writer),
+            (4, Role::Writer),
+        ]);
         Apart {
             logs: vec![control.clone(); WRITERS.len()],
-            ops,
+            ops: control.ops().cloned().collect(),
             world: World {
                 control,
                 ..World::new()
@@ -99,7 +88,7 @@ impl Apart {
 
     fn revoke(&mut self, by: usize, target: u8, n: u8) {
         let (log, commits) = (&mut self.logs[by], &mut self.world.places[by]);
-        let target = Target::Node(key(target).node_id());
+        let target = Target::Node(node(target));
         let owner = key(WRITERS[by]);
         let op = log.revoke(
             owner.node_id(),
@@ -107,7 +96,7 @@ impl Apart {
             commits.heads(),
             Some(epoch(100 + n)),
         );
-        let signed = op.map(|op| SignedOp::sign(op, &owner));
+        let signed = op.map(|op| SignedOp::sign(op, owner));
         if let Some(op) = signed.ok().filter(|op| log.apply(op).is_ok()) {
             commits.judge(log);
             self.ops.push(op);

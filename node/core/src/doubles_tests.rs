@@ -1,31 +1,14 @@
 use super::*;
 use crate::commit::SignedCommit;
-use crate::control::{Control, Role, genesis};
-use crate::epoch::EpochRecord;
-use crate::keys::RootKey;
+use crate::control::{Control, Role};
 use crate::sign::Signed;
+use crate::testing::{self, NOW, key, node};
 use proptest::prelude::*;
 use std::collections::HashSet;
 
-const NOW: u64 = 1_800_000_000_000;
-
-fn key(n: u8) -> RootKey {
-    RootKey::from_seed(&[n; 32])
-}
-
 /// A vault of node 0 in which node 1 writes too.
 fn control() -> Control {
-    let epoch = EpochRecord {
-        commitment: [1; 32].into(),
-        before: vec![],
-        wraps: vec![],
-    };
-    let owner = key(0).node_id();
-    let first = Signed::sign(genesis(owner, [5; 32], [6; 32], None, epoch), &key(0));
-    let mut control = Control::new(&first).unwrap();
-    let grant = control.grant(owner, key(1).node_id(), Role::Writer, 0, None, None);
-    control.apply(&Signed::sign(grant, &key(0))).unwrap();
-    control
+    testing::vault([(1, Role::Writer)])
 }
 
 /// One process: what it holds, and what it found.
@@ -48,13 +31,13 @@ impl Process {
     fn write(&mut self, author: u8, nonce: u8, control: &Control) {
         let next = self.commits.next(
             &self.commits.heads(),
-            key(author).node_id(),
+            node(author),
             control,
             [nonce; 32].into(),
             [nonce; 16],
             NOW,
         );
-        self.take(&Signed::sign(next, &key(author)), control);
+        self.take(&Signed::sign(next, key(author)), control);
     }
 }
 
@@ -83,7 +66,7 @@ proptest! {
             prop_assert_eq!(process.doubles.found.len(), twice.min(MAX_DOUBLES));
             prop_assert_eq!(Doubles::of(&process.commits).found.len(), twice.min(MAX_DOUBLES));
             for double in &process.doubles.found {
-                prop_assert_eq!(double.author, key(0).node_id(), "a node that runs once is never found");
+                prop_assert_eq!(double.author, node(0), "a node that runs once is never found");
                 let [one, other] = double.commits;
                 prop_assert!(one != other && !process.commits.descends(&one, &other) && !process.commits.descends(&other, &one));
             }

@@ -36,3 +36,6 @@ pub mod tree;
 pub mod unlock;
 pub mod view;
 pub mod wire;
+
+#[cfg(test)]
+mod testing;

@@ -1,24 +1,19 @@
 use super::*;
 use crate::commit::{Accepted, SignedCommit};
-use crate::control::{Control, Role, SignedOp, genesis};
-use crate::epoch::{EpochRecord, ShapeKey};
+use crate::control::{Control, Role, SignedOp};
+use crate::epoch::ShapeKey;
 use crate::ids::{EpochId, Tag};
-use crate::keys::RootKey;
 use crate::prune::{self, Marking};
 use crate::seal::ObjectKeys;
 use crate::sign::Signed;
+use crate::testing::{self, NOW, key};
 use crate::tree;
 use proptest::prelude::*;
 use std::collections::{BTreeSet, HashSet};
 
-const NOW: u64 = 1_800_000_000_000;
 /// Who writes at each place: the third and the fourth are one identity on two machines; the last two write only where the log changes under the writers.
 const WRITERS: [u8; 6] = [0, 1, 2, 2, 3, 4];
 const PATHS: [&str; 4] = ["a", "a/b", "m", "z"];
-
-fn key(n: u8) -> RootKey {
-    RootKey::from_seed(&[n; 32])
-}
 
 fn shape() -> ShapeKey {
     ShapeKey::new(Zeroizing::new([0x44; 32]))
@@ -90,31 +85,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 impl World {
     fn new() -> World {
-        let record = EpochRecord {
-            commitment: [1; 32].into(),
-            before: vec![],
-            wraps: vec![],
-        };
-        let first = genesis(key(0).node_id(), [5; 32], [6; 32], None, record);
-        let mut control = Control::new(&Signed::sign(first, &key(0))).unwrap();
-        for n in [1, 2] {
-            let op = control.grant(
-                key(0).node_id(),
-                key(n).node_id(),
-                Role::Writer,
-                0,
-                None,
-                None,
-            );
-            control.apply(&SignedOp::sign(op, &key(0))).unwrap();
-        }
         let keys = ObjectKeys::new(
             EpochId::from([1; 16]),
             Zeroizing::new([1; 32]),
             Zeroizing::new([2; 32]),
         );
         World {
-            control,
+            control: testing::vault([(1, Role::Writer), (2, Role::Writer)]),
             objects: Memory::default(),
             keys: Keys(keys),
             places: vec![Commits::new(); WRITERS.len()],
@@ -201,7 +178,7 @@ impl World {
             nonce,
             now,
         );
-        Some(Signed::sign(commit, &author))
+        Some(Signed::sign(commit, author))
     }
 
     fn write(&mut self, at: usize, path: &'static str, value: Option<u8>) {

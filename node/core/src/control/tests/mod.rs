@@ -1,4 +1,4 @@
-//! The control log's tests: a few keys by number, and what they sign.
+//! The control log's tests: what keys by number sign.
 
 mod history;
 mod properties;
@@ -7,40 +7,13 @@ mod rules;
 mod siblings;
 
 use super::*;
-use crate::epoch::EpochRecord;
 use crate::ids::{NodeId, OpId};
-use crate::keys::RootKey;
 use crate::link::{self, Link, Terms};
 use crate::sign::Signed;
-use std::cell::RefCell;
-use std::collections::HashMap;
+use crate::testing::{epoch, key, node};
 
 /// The founder's recovery key.
 const WORDS: u8 = 200;
-
-/// The key of a number, made once: a property makes thousands of histories with a handful of keys.
-fn with_key<T>(n: u8, f: impl FnOnce(&RootKey) -> T) -> T {
-    thread_local!(static KEYS: RefCell<HashMap<u8, &'static RootKey>> = RefCell::default());
-    let key = KEYS.with_borrow_mut(|keys| {
-        *keys
-            .entry(n)
-            .or_insert_with(|| Box::leak(Box::new(RootKey::from_seed(&[n; 32]))))
-    });
-    f(key)
-}
-
-fn node(n: u8) -> NodeId {
-    with_key(n, RootKey::node_id)
-}
-
-/// An epoch without envelopes: evaluation looks at none.
-fn epoch(n: u8) -> EpochRecord {
-    EpochRecord {
-        commitment: [n; 32].into(),
-        before: vec![],
-        wraps: vec![],
-    }
-}
 
 fn founded() -> (SignedOp, Control) {
     let recovery = Some(node(WORDS));
@@ -50,7 +23,7 @@ fn founded() -> (SignedOp, Control) {
 }
 
 fn signed(op: Op, by: u8) -> SignedOp {
-    with_key(by, |key| Signed::sign(op, key))
+    Signed::sign(op, key(by))
 }
 
 /// The operation must count.
@@ -82,6 +55,18 @@ fn op(control: &Control, author: u8, parents: Vec<OpId>, body: Body) -> SignedOp
     signed(op, author)
 }
 
+/// The founder's words are given up.
+fn resignation(control: &Control) -> Op {
+    Op {
+        version: 1,
+        vault: Some(control.vault()),
+        author: node(0),
+        by: By::Recovery,
+        parents: control.heads(),
+        act: act(Body::Resign {}),
+    }
+}
+
 fn linked(one: u8, other: u8) -> Link {
     let terms = Terms::between(node(one), node(other), [1; 16], 1).unwrap();
     let (a, b) = if terms.a == node(one) {
@@ -89,15 +74,14 @@ fn linked(one: u8, other: u8) -> Link {
     } else {
         (other, one)
     };
-    let sign = |n| with_key(n, |key| terms.sign(key));
-    Link::new(terms, sign(a), sign(b)).unwrap()
+    Link::new(terms, terms.sign(key(a)), terms.sign(key(b))).unwrap()
 }
 
 /// Key `new` agrees to take the place of `old`.
 fn successor(control: &Control, old: u8, new: u8) -> Successor {
     Successor {
         node: node(new),
-        proof: with_key(new, |key| link::prove(control.vault(), node(old), key)),
+        proof: link::prove(control.vault(), node(old), key(new)),
     }
 }
 

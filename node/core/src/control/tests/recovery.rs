@@ -146,14 +146,7 @@ fn a_vault_without_a_recovery_key_has_no_second_genesis() {
     let genesis = signed(genesis(node(0), [5; 32], [6; 32], None, epoch(0)), 0);
     let mut control = Control::new(&genesis).unwrap();
     assert!(matches!(control.resign(), Err(ControlError::NoRecovery(_))));
-    let op = Op {
-        version: 1,
-        vault: Some(control.vault()),
-        author: node(0),
-        by: By::Recovery,
-        parents: control.heads(),
-        act: act(Body::Resign {}),
-    };
+    let op = resignation(&control);
     assert!(matches!(
         control.apply(&signed(op, WORDS)),
         Err(ControlError::NotAuthorised(_))

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::enc;
-use crate::epoch::{EpochSecret, Place, ShapeKey, WrapRecord, wrap};
+use crate::epoch::{EpochRecord, EpochSecret, Place, ShapeKey, WrapRecord, wrap};
 use crate::ids::{CommitId, VaultId};
 use zeroize::Zeroizing;
 
@@ -44,9 +44,7 @@ fn members_are_granted_and_removed_in_a_row() {
         Some(Role::Reader),
         "granted anew"
     );
-    let before = control.state().clone();
-    control.judge();
-    assert_eq!(control.state(), &before, "judged anew, it is the same");
+    assert_settled(&control);
 }
 
 #[test]
@@ -75,9 +73,7 @@ fn an_owner_may_leave_when_another_stays() {
         .unwrap();
     assert_eq!(control.apply(&signed(leave, 1)).unwrap(), Applied::Counts);
     assert_eq!(control.state().owners(), [node(0)]);
-    let before = control.state().clone();
-    control.judge();
-    assert_eq!(control.state(), &before, "judged anew, it is the same");
+    assert_settled(&control);
 }
 
 #[test]
@@ -209,9 +205,7 @@ fn an_owner_lets_trees_go_and_nobody_else() {
     let prune = signed(control.prune(node(0), keep), 0);
     assert_eq!(control.apply(&prune).unwrap(), Applied::Counts);
     assert!(control.state().pruned().eq([&keep]));
-    let before = control.state().clone();
-    control.judge();
-    assert_eq!(control.state(), &before, "judged anew, it is the same");
+    assert_settled(&control);
 }
 
 /// An operation of kind 42, which no version has yet.
@@ -342,29 +336,22 @@ fn an_operation_of_an_unknown_kind_keeps_its_bytes() {
 #[test]
 fn only_the_recovery_key_of_genesis_recovers() {
     let (_, mut control) = founded();
-    let reset = Op {
-        version: 1,
-        vault: Some(control.vault()),
-        author: node(0),
-        by: By::Recovery,
-        parents: control.heads(),
-        act: act(Body::Resign {}),
-    };
+    let resignation = resignation(&control);
     assert!(matches!(
-        control.apply(&signed(reset.clone(), 0)),
+        control.apply(&signed(resignation.clone(), 0)),
         Err(ControlError::Signature(_))
     ));
     assert_eq!(control.needs_upgrade(), None);
     let stranger = Op {
         author: node(1),
-        ..reset.clone()
+        ..resignation.clone()
     };
     assert!(matches!(
         control.apply(&signed(stranger, WORDS)),
         Err(ControlError::Contradiction(_))
     ));
     assert_eq!(
-        control.apply(&signed(reset, WORDS)).unwrap(),
+        control.apply(&signed(resignation, WORDS)).unwrap(),
         Applied::Counts
     );
     assert_eq!(control.recovery(), None);
