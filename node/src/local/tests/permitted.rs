@@ -1,9 +1,8 @@
 //! What a pod sees while rules, grants and caveats change: who may read what, and since when no more.
 
-use super::sidecar::{Sidecar, files, next, nodes};
+use super::sidecar::{files, following, next, nodes, snapshot, watching};
 use super::world::{World, eventually};
 use crate::record::Happened;
-use polykey_client::watch::Frame;
 use polykey_core::audit::{Kind, Outcome};
 use polykey_core::control::{Caveat, Role};
 use polykey_core::ids::CommitId;
@@ -16,14 +15,12 @@ async fn a_first_delivery_is_audited_and_another_is_not() {
         h.kind == Kind::Read && h.outcome == Outcome::Done && h.actor == "shop/app/app-0"
     };
     for _ in 0..2 {
-        let mut watch = world.watch("app").await;
-        nodes(&mut watch).await;
+        let mut watch = watching(&world, "app").await;
         assert_eq!(next(&mut watch).await, "Snapshot");
     }
     eventually(async || (world.audited(read) == 1).then_some(())).await;
     world.rotate(&[("a", b"1")]).await;
-    let mut watch = world.watch("app").await;
-    nodes(&mut watch).await;
+    let mut watch = watching(&world, "app").await;
     assert_eq!(next(&mut watch).await, "Snapshot");
     eventually(async || (world.audited(read) == 2).then_some(())).await;
 }
@@ -47,11 +44,8 @@ async fn a_caveat_of_the_owner_limits_what_a_rule_for_the_whole_vault_gives() {
         .unwrap();
     world.sync().await;
     world.rules(vec![world.rule("app")]).await;
-    let mut watch = world.watch("app").await;
-    nodes(&mut watch).await;
-    let Some(Frame::Snapshot(content)) = watch.next().await else {
-        panic!("a snapshot")
-    };
+    let mut watch = watching(&world, "app").await;
+    let content = snapshot(&mut watch).await;
     assert_eq!(
         files(content.body).0.into_keys().collect::<Vec<_>>(),
         ["prod/a"]
@@ -74,10 +68,7 @@ async fn each_missing_key_is_named() {
     world
         .rules(vec![unlisted, unknown, pinned, signed, held])
         .await;
-    let mut watch = world
-        .watch("unlisted,unknown,pinned,signed,held,none")
-        .await;
-    nodes(&mut watch).await;
+    let mut watch = watching(&world, "unlisted,unknown,pinned,signed,held,none").await;
     let mut told = Vec::new();
     for _ in 0..6 {
         told.push(next(&mut watch).await);
@@ -120,8 +111,7 @@ async fn each_missing_key_is_named() {
         .call(hyper::Method::PUT, "/v1/access", &set.sealed())
         .await
         .unwrap();
-    let mut watch = world.watch("app").await;
-    nodes(&mut watch).await;
+    let mut watch = watching(&world, "app").await;
     assert_eq!(next(&mut watch).await, "Refused app NamespaceNotAdmitted");
 }
 
@@ -137,10 +127,7 @@ async fn another_namespace_does_not_see_the_rule() {
 #[tokio::test]
 async fn access_that_is_taken_back_ends_at_once_and_may_come_again() {
     let mut world = World::admitting().await;
-    let mut watch = world.watch("app").await;
-    let mut sidecar = Sidecar::default();
-    nodes(&mut watch).await;
-    sidecar.take(&mut watch).await;
+    let (mut watch, mut sidecar) = following(&world).await;
     let mut other = world.rule("app");
     other.subjects = vec!["shop:other".into()];
     world.rules(vec![other]).await;
@@ -163,8 +150,7 @@ async fn access_that_is_taken_back_ends_at_once_and_may_come_again() {
 #[tokio::test]
 async fn a_vault_that_is_unshared_is_gone_for_pods_too() {
     let world = World::admitting().await;
-    let mut watch = world.watch("app").await;
-    nodes(&mut watch).await;
+    let mut watch = watching(&world, "app").await;
     assert_eq!(next(&mut watch).await, "Snapshot");
     world
         .laptop
@@ -173,24 +159,15 @@ async fn a_vault_that_is_unshared_is_gone_for_pods_too() {
         .unwrap();
     world.sync().await;
     assert_eq!(next(&mut watch).await, "Gone app NotGranted");
-    let mut again = world.watch("app").await;
-    nodes(&mut again).await;
+    let mut again = watching(&world, "app").await;
     assert_eq!(next(&mut again).await, "Refused app NotGranted");
 }
 
 #[tokio::test]
 async fn a_suspended_rule_holds_pods_at_what_they_have() {
     let mut world = World::admitting().await;
-    let first = world
-        .services
-        .vaults
-        .served(&world.vault, None)
-        .unwrap()
-        .version;
-    let mut running = world.watch("app").await;
-    let mut sidecar = Sidecar::default();
-    nodes(&mut running).await;
-    sidecar.take(&mut running).await;
+    let first = world.version();
+    let (mut running, mut sidecar) = following(&world).await;
     let mut held = world.rule("app");
     held.suspend = true;
     world.rules(vec![held]).await;

@@ -1,6 +1,6 @@
 //! What a pod makes of the frames of a watch: it keeps pages and keys, checks each version up to its root, and reads the values.
 
-use super::world::Watch;
+use super::world::{Watch, World};
 use polykey_client::watch::{Body, Content, Frame};
 use polykey_core::commit::SignedCommit;
 use polykey_core::control::{Control, SignedOp};
@@ -120,6 +120,21 @@ impl Sidecar {
     }
 }
 
+/// The watch of a pod that has heard which nodes there are.
+pub async fn watching(world: &World, names: &str) -> Watch {
+    let mut watch = world.watch(names).await;
+    nodes(&mut watch).await;
+    watch
+}
+
+/// The watch of a pod of the rule `app`, and its sidecar with the first version.
+pub async fn following(world: &World) -> (Watch, Sidecar) {
+    let mut watch = watching(world, "app").await;
+    let mut sidecar = Sidecar::default();
+    sidecar.take(&mut watch).await;
+    (watch, sidecar)
+}
+
 pub fn kind(frame: &Frame) -> String {
     match frame {
         Frame::Nodes(_) => "Nodes".into(),
@@ -141,6 +156,22 @@ pub async fn next(watch: &mut Watch) -> String {
 
 pub async fn nodes(watch: &mut Watch) {
     assert_eq!(next(watch).await, "Nodes");
+}
+
+/// The next frame, which is the beginning of a whole version.
+pub async fn snapshot(watch: &mut Watch) -> Content {
+    match watch.next().await.unwrap() {
+        Frame::Snapshot(content) => content,
+        other => panic!("{} for a snapshot", kind(&other)),
+    }
+}
+
+/// The next frame, which is the beginning of a change.
+pub async fn change(watch: &mut Watch) -> Content {
+    match watch.next().await.unwrap() {
+        Frame::Change(content) => content,
+        other => panic!("{} for a change", kind(&other)),
+    }
 }
 
 pub fn files(body: Body) -> (BTreeMap<String, Vec<u8>>, Vec<String>) {

@@ -1,5 +1,6 @@
 //! Who gets in over TLS: the node is pinned, a token is believed or refused with one and the same answer, the operator's lists are the operator's.
 
+use super::sidecar::{snapshot, watching};
 use super::world::{LAPTOP, World, eventually, unix_now};
 use crate::workload::testing::{AUDIENCE, Answer, TestIssuer, claims_of, message};
 use http_body_util::BodyExt;
@@ -203,11 +204,8 @@ async fn a_malformed_request_is_refused_and_named() {
 #[tokio::test]
 async fn consumers_and_vaults_are_the_operator_s() {
     let mut world = World::admitting().await;
-    let mut watch = world.watch("app").await;
-    assert!(matches!(watch.next().await, Some(Frame::Nodes(_))));
-    let Some(Frame::Snapshot(content)) = watch.next().await else {
-        panic!("a snapshot")
-    };
+    let mut watch = watching(&world, "app").await;
+    let content = snapshot(&mut watch).await;
     let ack = Ack {
         name: "app".into(),
         version: Some(content.version),
@@ -330,9 +328,8 @@ impl Lines {
 async fn a_token_that_comes_with_another_key_from_another_address_is_refused_and_told() {
     let world = World::admitting().await;
     let token = world.pod_token();
-    let mut watch = world.watch("app").await;
-    assert!(matches!(watch.next().await, Some(Frame::Nodes(_))));
-    assert!(matches!(watch.next().await, Some(Frame::Snapshot(_))));
+    let mut watch = watching(&world, "app").await;
+    snapshot(&mut watch).await;
     // The same address with another key is a sidecar that was started again.
     assert!(world.connect(Some(&token), Some(78)).await.is_ok());
     let mut thief = from_another_address(&world, &token).await;

@@ -1,6 +1,6 @@
 //! What a pod with a good token sees of a vault that it may read, while versions come and the node changes.
 
-use super::sidecar::{Sidecar, files, kind, next, nodes};
+use super::sidecar::{Sidecar, change, files, following, kind, next, nodes, snapshot, watching};
 use super::world::World;
 use polykey_client::watch::{Body, Frame, MAX_FRAME};
 use std::collections::BTreeMap;
@@ -52,11 +52,8 @@ async fn a_rule_with_paths_gives_those_files_and_nothing_else() {
     let mut rule = world.rule("app");
     rule.paths = vec!["prod/".into(), "one".into()];
     world.rules(vec![rule]).await;
-    let mut watch = world.watch("app").await;
-    nodes(&mut watch).await;
-    let Some(Frame::Snapshot(content)) = watch.next().await else {
-        panic!("a snapshot")
-    };
+    let mut watch = watching(&world, "app").await;
+    let content = snapshot(&mut watch).await;
     let (put, removed) = files(content.body);
     let expected = [("one", b"4"), ("prod/a", b"1"), ("prod/b", b"2")];
     assert_eq!(
@@ -71,9 +68,7 @@ async fn a_rule_with_paths_gives_those_files_and_nothing_else() {
     let mut all = BTreeMap::new();
     let mut gone = Vec::new();
     while gone.is_empty() {
-        let Some(Frame::Change(content)) = watch.next().await else {
-            panic!("a change")
-        };
+        let content = change(&mut watch).await;
         let (put, removed) = files(content.body);
         all.extend(put);
         gone.extend(removed);
@@ -93,14 +88,10 @@ async fn a_large_file_comes_whole_with_and_without_paths_in_the_rule() {
     rule.paths = vec!["large".into(), "z".into()];
     world.rules(vec![world.rule("app"), rule]).await;
 
-    let mut sidecar = Sidecar::default();
-    let mut watch = world.watch("app").await;
-    nodes(&mut watch).await;
-    sidecar.take(&mut watch).await;
+    let (_watch, sidecar) = following(&world).await;
     assert!(sidecar.file("large") == large && sidecar.file("z") == &large[..70_000]);
 
-    let mut watch = world.watch("parts").await;
-    nodes(&mut watch).await;
+    let mut watch = watching(&world, "parts").await;
     let mut joined: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut frames = 0;
     let mut rest = None;
@@ -129,9 +120,7 @@ async fn a_large_file_comes_whole_with_and_without_paths_in_the_rule() {
     assert!(joined["large"] == large && joined["z"] == large[..70_000]);
     // Another path changes: what is large is not sent again.
     world.rotate(&[("z", b"now small")]).await;
-    let Some(Frame::Change(content)) = watch.next().await else {
-        panic!("a change")
-    };
+    let content = change(&mut watch).await;
     let (put, _) = files(content.body);
     assert_eq!(put, [("z".to_owned(), b"now small".to_vec())].into());
 }
@@ -139,12 +128,7 @@ async fn a_large_file_comes_whole_with_and_without_paths_in_the_rule() {
 #[tokio::test]
 async fn a_watch_takes_up_where_the_one_before_ended() {
     let world = World::admitting().await;
-    let first = world
-        .services
-        .vaults
-        .served(&world.vault, None)
-        .unwrap()
-        .version;
+    let first = world.version();
     let token = world.pod_token();
     let mut watch = world
         .watch_as(&token, &format!("names=app&have={first}"))
@@ -153,9 +137,7 @@ async fn a_watch_takes_up_where_the_one_before_ended() {
     nodes(&mut watch).await;
     assert_eq!(next(&mut watch).await, "Current app");
     world.rotate(&[("x", b"1")]).await;
-    let Some(Frame::Change(change)) = watch.next().await else {
-        panic!("a change")
-    };
+    let change = change(&mut watch).await;
     assert!(
         !change.control.is_empty(),
         "the control log is not known to have been sent"
@@ -183,24 +165,14 @@ async fn a_watch_takes_up_where_the_one_before_ended() {
 #[tokio::test]
 async fn a_pin_serves_that_version_and_says_so() {
     let mut world = World::admitting().await;
-    let first = world
-        .services
-        .vaults
-        .served(&world.vault, None)
-        .unwrap()
-        .version;
+    let first = world.version();
     world.rotate(&[("db/password", b"second")]).await;
-    let mut watch = world.watch("app").await;
-    let mut sidecar = Sidecar::default();
-    nodes(&mut watch).await;
-    sidecar.take(&mut watch).await;
+    let (mut watch, sidecar) = following(&world).await;
     assert_eq!(sidecar.file("db/password"), b"second");
     let mut pinned = world.rule("app");
     pinned.version = Some(first);
     world.rules(vec![pinned]).await;
-    let Some(Frame::Change(content)) = watch.next().await else {
-        panic!("a change")
-    };
+    let content = change(&mut watch).await;
     assert!(content.pinned && content.version == first);
     world.rotate(&[("db/password", b"third")]).await;
     assert!(watch.is_quiet().await);
@@ -209,10 +181,7 @@ async fn a_pin_serves_that_version_and_says_so() {
 #[tokio::test]
 async fn a_reader_that_sleeps_through_changes_gets_the_newest_and_not_all() {
     let world = World::admitting().await;
-    let mut watch = world.watch("app").await;
-    let mut sidecar = Sidecar::default();
-    nodes(&mut watch).await;
-    sidecar.take(&mut watch).await;
+    let (mut watch, mut sidecar) = following(&world).await;
     // Each version is larger than what the buffers between node and pod take, so the node waits for its reader.
     let mut last = sidecar.version.unwrap();
     for round in 0..12u8 {
@@ -243,11 +212,8 @@ async fn a_large_vault_comes_in_parts_within_the_limit() {
         world.set(&[(&format!("big/{n}"), &value)]).await;
     }
     world.sync().await;
-    let mut watch = world.watch("app").await;
-    nodes(&mut watch).await;
-    let Some(Frame::Snapshot(content)) = watch.next().await else {
-        panic!("a snapshot")
-    };
+    let mut watch = watching(&world, "app").await;
+    let content = snapshot(&mut watch).await;
     assert!(content.more);
     let mut parts = 1;
     let mut more = content.more;
@@ -266,8 +232,7 @@ async fn a_large_vault_comes_in_parts_within_the_limit() {
 #[tokio::test]
 async fn a_stopping_node_says_goodbye() {
     let mut world = World::admitting().await;
-    let mut watch = world.watch("app").await;
-    nodes(&mut watch).await;
+    let mut watch = watching(&world, "app").await;
     assert_eq!(next(&mut watch).await, "Snapshot");
     assert_eq!(world.probe("/readyz").await.0, 200);
     let stopping = tokio::spawn(

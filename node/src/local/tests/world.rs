@@ -248,6 +248,12 @@ impl World {
         version
     }
 
+    /// What the node serves.
+    pub fn version(&self) -> CommitId {
+        let served = self.services.vaults.served(&self.vault, None);
+        served.unwrap().version
+    }
+
     /// Tells the node what the laptop has, as the sync does.
     pub async fn sync(&self) {
         let (from, to) = (&self.laptop, &self.services.vaults);
