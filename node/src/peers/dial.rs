@@ -1,9 +1,10 @@
 //! Dialling one address until every node that is said to stand there has a connection, and again whenever one has lost it.
 
+use super::Peers;
 use super::address::{PeerAddress, may_dial};
 use super::backoff::Backoff;
+use super::hello::Greeting;
 use super::known::Place;
-use super::{Greeting, Peers};
 use crate::net::{Close, NetError};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;

@@ -3,9 +3,10 @@
 //! The newcomer is served at once, since it is nearly always the same node after a restart. The older connection stands beside it until it has had its chance
 //! to answer. If it does, both are told, and both go on being served: what either has written is to reach the others.
 
-use super::{Live, Peers, framed, locked, now_ms, say_hello};
+use super::connections::Live;
+use super::hello::{framed, say_hello};
+use super::{Peers, locked, now_ms};
 use crate::net::{Connection, NetError};
-use polykey_core::ids::NodeId;
 use polykey_core::wire::{self, Call, Cloned, Double, SignedStart};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,31 +14,14 @@ use std::time::Duration;
 /// How long the older connection has to answer.
 const PING: Duration = Duration::from_secs(2);
 
-/// One of the two.
-pub(super) struct Party {
-    pub number: u64,
-    pub connection: Connection,
-    pub start: SignedStart,
-}
-
-impl Party {
-    pub(super) fn of(live: &Live) -> Party {
-        Party {
-            number: live.number,
-            connection: live.connection.clone(),
-            start: live.start.clone(),
-        }
-    }
-}
-
 /// Asks over the older connection whether its process lives.
-pub(super) async fn settle(peers: Arc<Peers>, old: Party, new: Party) {
+pub(super) async fn settle(peers: Arc<Peers>, old: Live, new: Live) {
     let node = old.connection.node();
     let hello = peers.hello_to(&node);
     let answer = tokio::time::timeout(PING, say_hello(&old.connection, &hello)).await;
     let lives = matches!(&answer, Ok(Ok(hello)) if hello.start[..] == *old.start.bytes());
     if !lives {
-        peers.end_beside(&node, old.number);
+        locked(&peers.table).end_beside(&node, old.number);
         return;
     }
     let Some(double) = wire::double(old.start.payload(), new.start.payload(), true) else {
@@ -45,9 +29,9 @@ pub(super) async fn settle(peers: Arc<Peers>, old: Party, new: Party) {
     };
     tracing::error!(peer = %node.short(), old = old.start.payload().boot, new = new.start.payload().boot, "two processes with the identity of this peer are connected; both are told");
     if double == Double::Stays {
-        peers.put_first(&node, old.number);
+        locked(&peers.table).put_first(&node, old.number);
     }
-    locked(&peers.table).past.entry(node).or_default().cloned_ms = Some(now_ms());
+    locked(&peers.table).past_of(node).cloned_ms = Some(now_ms());
     let (to_old, to_new) = (word(&new.start, true), word(&old.start, false));
     let told = tokio::join!(
         tell(&old.connection, &to_old),
@@ -72,28 +56,4 @@ async fn tell(connection: &Connection, word: &Cloned) -> Result<(), NetError> {
     stream.tx.finish();
     stream.tx.delivered().await;
     Ok(())
-}
-
-impl Peers {
-    /// Ends the connection that stands beside that of `node`, if it is this one.
-    fn end_beside(&self, node: &NodeId, number: u64) {
-        let mut table = locked(&self.table);
-        if let Some(beside) = table.beside.get(node).filter(|l| l.number == number) {
-            beside.connection.close(crate::net::Close::Duplicate);
-            table.beside.remove(node);
-        }
-    }
-
-    /// The connection that stands beside that of `node` takes its place.
-    fn put_first(&self, node: &NodeId, number: u64) {
-        let mut table = locked(&self.table);
-        let Some(first) = table.beside.remove(node) else {
-            return;
-        };
-        if first.number != number {
-            table.beside.insert(*node, first);
-        } else if let Some(second) = table.live.insert(*node, first) {
-            table.beside.insert(*node, second);
-        }
-    }
 }
