@@ -4,8 +4,11 @@
 //! a fuzzer out, the function signs or seals the input itself: a member with the right keys can do so too.
 
 pub mod local;
+mod pieces;
 pub mod sealed;
 pub mod signed;
+
+use pieces::pieces;
 
 /// A reader of bytes.
 pub struct Decoder {
@@ -46,14 +49,3 @@ decoders![
     local::key_set,
     local::leaf,
 ];
-
-/// The pieces of an input: each is preceded by its length in two bytes; the last may be shorter.
-fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (length, rest) = bytes.split_first_chunk::<2>()?;
-        let length = usize::from(u16::from_be_bytes(*length)).min(rest.len());
-        let (piece, after) = rest.split_at(length);
-        bytes = after;
-        Some(piece)
-    })
-}

@@ -1,5 +1,8 @@
 //! What a node sends to a pod, verified as the sidecar does. Apart from the other decoders, since the node knows no sidecar: `sidecar/tests/decoder.rs` runs it on the seeds.
 
+mod pieces;
+
+use pieces::pieces;
 use polykey_client::api::Secret;
 use polykey_client::watch::{Body, Content, EpochKeys, Frame, Sealed};
 use polykey_core::commit::{Commits, SignedCommit};
@@ -152,15 +155,4 @@ pub fn content(
         more: false,
         pinned: false,
     }
-}
-
-/// The pieces of an input: each is preceded by its length in two bytes; the last may be shorter.
-fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (length, rest) = bytes.split_first_chunk::<2>()?;
-        let length = usize::from(u16::from_be_bytes(*length)).min(rest.len());
-        let (piece, after) = rest.split_at(length);
-        bytes = after;
-        Some(piece)
-    })
 }
