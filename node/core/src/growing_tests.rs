@@ -1,37 +1,16 @@
 use super::*;
 use crate::commit::SignedCommit;
-use crate::control::{Control, Role, genesis};
-use crate::epoch::EpochRecord;
-use crate::keys::RootKey;
+use crate::control::{Control, Role};
 use crate::prune;
 use crate::sign::Signed;
+use crate::testing::{NOW, key, vault};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-const NOW: u64 = 1_800_000_000_000;
+/// Owner and writers.
 const AUTHORS: u8 = 4;
+/// Who has trees.
 const PEERS: usize = 3;
-
-fn key(n: u8) -> RootKey {
-    RootKey::from_seed(&[n; 32])
-}
-
-/// A vault that all authors write.
-fn control() -> Control {
-    let epoch = EpochRecord {
-        commitment: [1; 32].into(),
-        before: vec![],
-        wraps: vec![],
-    };
-    let owner = key(0).node_id();
-    let first = Signed::sign(genesis(owner, [5; 32], [6; 32], None, epoch), &key(0));
-    let mut control = Control::new(&first).unwrap();
-    for n in 1..AUTHORS {
-        let grant = control.grant(owner, key(n).node_id(), Role::Writer, 0, None, None);
-        control.apply(&Signed::sign(grant, &key(0))).unwrap();
-    }
-    control
-}
 
 /// One version: by whom, on which earlier ones, and which peers have its tree.
 #[derive(Clone, Debug)]
@@ -122,7 +101,7 @@ struct Writing {
 impl Writing {
     fn new() -> Writing {
         Writing {
-            control: control(),
+            control: vault((1..AUTHORS).map(|n| (n, Role::Writer))),
             commits: Commits::new(),
             all: Vec::new(),
         }
@@ -141,7 +120,7 @@ impl Writing {
             [n; 16],
             now,
         );
-        let signed = Signed::sign(next, &author);
+        let signed = Signed::sign(next, author);
         self.commits.accept(&signed, &self.control, now).ok()?;
         let id = signed.id().into();
         self.all.push(signed);
