@@ -485,8 +485,8 @@ impl Talk<'_> {
                     break;
                 }
                 fetch::pull(self.session, self.vault, &pulls).await?;
-                let offer = Offer::default();
-                self.receive(Announce::default(), &offer, false).await?;
+                let placed = vaults.receive_past(&self.session.peer, &self.vault);
+                placed.await.map_err(super::blame)?;
                 let whole = |id: &CommitId| vaults.is_whole(&self.vault, id);
                 let wanted = pulls.iter().map(|pull| pull.want);
                 not_there.extend(wanted.filter(|id| !whole(id)));

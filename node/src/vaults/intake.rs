@@ -111,7 +111,8 @@ impl Vaults {
         // From here on the entry holds what is not written yet: no way out but through `finish`.
         // What came before a fault counts.
         let taken = step.take_commits(commits, &self.me);
-        let result = step.complete(self).and(taken);
+        let result = step.complete(self).and_then(|()| step.look_ahead(self));
+        let result = result.and(taken);
         let missing = std::mem::take(&mut step.missing);
         let received = step.finish(self, one_writer).await?;
         result?;
@@ -120,6 +121,20 @@ impl Vaults {
             return Ok(Received::NeedRecords { ops, commits });
         }
         Ok(received)
+    }
+
+    /// Gives versions of the past that came from `from` their place. What else is being fetched from it goes on.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn receive_past(&self, from: &NodeId, vault: &VaultId) -> Result<(), VaultError> {
+        let entry = self.entry(vault)?;
+        let one_writer = entry.writing.clone().lock_owned().await;
+        let unknown = Offer::default();
+        let mut step = Step::new(&entry, from, &unknown);
+        let result = step.complete(self);
+        step.finish(self, one_writer).await?;
+        result
     }
 
     /// Commits of this node that are not here: its store was restored, or it has a double.

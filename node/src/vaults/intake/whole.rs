@@ -10,7 +10,7 @@ use polykey_core::view;
 use std::collections::{BTreeSet, HashSet};
 
 impl Step<'_> {
-    /// Takes note of the versions that are whole by now, and of those that are to be pulled.
+    /// Takes note of the versions that are whole by now.
     pub(super) fn complete(&mut self, vaults: &Vaults) -> Result<(), VaultError> {
         let entry = self.entry;
         let mut inner = entry.write();
@@ -45,8 +45,7 @@ impl Step<'_> {
                 self.look(&mut inner, &id, vaults)?;
             }
         }
-        self.look_at_last(&mut inner, vaults)?;
-        self.look_ahead(&mut inner, vaults)
+        self.look_at_last(&mut inner, vaults)
     }
 
     /// Which versions are whole by now, and which come next.
@@ -169,9 +168,11 @@ impl Step<'_> {
     }
 
     /// Notes which versions are to be pulled: the first that waits of those that the peer shows, and those behind it that build on versions which are whole or are pulled too.
-    fn look_ahead(&mut self, inner: &mut Inner, vaults: &Vaults) -> Result<(), VaultError> {
+    pub(super) fn look_ahead(&mut self, vaults: &Vaults) -> Result<(), VaultError> {
+        let entry = self.entry;
+        let mut inner = entry.write();
         let waits = {
-            let (growing, heads) = (self.growing(inner), inner.commits.heads());
+            let (growing, heads) = (self.growing(&inner), inner.commits.heads());
             growing.pulls(&growing.beyond(self.shows(&heads)))
         };
         let root = |id: &CommitId| inner.commits.get(id).map(|h| h.root);
