@@ -90,6 +90,7 @@ async fn take(
         match taken.await? {
             Received::Done { .. } => return Ok(()),
             Received::NeedObjects(pulls) => {
+                assert_asked_for_what_is_shown(to, vault, &offer, &pulls);
                 for Pull { want, have } in pulls {
                     if !from.vaults.is_whole(vault, &want) {
                         offer.absent.insert(want);
@@ -113,6 +114,17 @@ async fn take(
         }
     }
     panic!("it asks for the same again and again");
+}
+
+/// A peer is asked for nothing that an owner let go of, and for nothing that it does not show.
+fn assert_asked_for_what_is_shown(by: &Node, vault: &VaultId, offer: &Offer, pulls: &[Pull]) {
+    let entry = by.vaults.entry(vault).unwrap();
+    let inner = entry.read();
+    let shows = inner.commits.reachable(&offer.heads);
+    for pull in pulls {
+        assert!(shows.contains(&pull.want), "{} is not shown", pull.want);
+        assert!(!inner.prunable.contains(&pull.want), "it was let go of");
+    }
 }
 
 #[tokio::test]

@@ -328,6 +328,28 @@ fn edits(list: &[(u16, Option<u8>)]) -> Vec<Edit> {
         .collect()
 }
 
+/// What stands where none of its kind may belongs to the tree, and nothing below it does: for who sends it and for who fetches it.
+#[test]
+fn an_object_in_the_wrong_place_has_nothing_below_it() {
+    let memory = Memory::default();
+    let make = |kind, level, refs: &[Address]| {
+        let (address, object) =
+            seal::seal(&keys(1), &VAULT.into(), kind, level, refs, b"any").unwrap();
+        memory.objects.borrow_mut().insert(address, object);
+        address
+    };
+    let leaf = make(Kind::Page, 0, &[]);
+    let list = make(Kind::List, 0, &[leaf]);
+    for misplaced in [make(Kind::Page, 3, &[leaf]), list] {
+        let root = make(Kind::Page, 1, &[misplaced]);
+        let belongs = difference(&memory, &[], &root).unwrap();
+        assert_eq!(belongs, [root, misplaced]);
+        assert!(missing(&memory, &[], &root).unwrap().is_empty());
+    }
+    let fits = make(Kind::Page, 1, &[leaf]);
+    assert_eq!(difference(&memory, &[], &fits).unwrap(), [fits, leaf]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").ok().and_then(|c| c.parse().ok()).unwrap_or(64), ..ProptestConfig::default() })]
 

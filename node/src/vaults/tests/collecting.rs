@@ -112,6 +112,8 @@ async fn a_prune_lets_go_of_old_contents_here_and_at_peers_and_whoever_comes_lat
     tell(&b, &a, &vault).await.unwrap();
     tell(&a, &c, &vault).await.unwrap();
     assert_eq!(c.vaults.summary(&vault), a.vaults.summary(&vault));
+    let past = c.vaults.past_to_pull(&vault, &HashSet::new());
+    assert_eq!(past.unwrap(), [], "what was let go of is not asked for");
     assert_eq!(c.get(&vault, "x").unwrap(), vec![5; 7_000]);
     c.reopen();
     assert_eq!(c.vaults.log(&vault, None, 9).unwrap().len(), 6);

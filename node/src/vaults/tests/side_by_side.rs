@@ -3,7 +3,9 @@
 #![allow(clippy::many_single_char_names, reason = "nodes of a test are a, b, c")]
 
 use super::*;
+use crate::vaults::secrets::Secrets;
 use polykey_core::commit::SignedCommit;
+use polykey_core::epoch::EpochSecret;
 use polykey_core::ids::Tag;
 use polykey_core::seal::{self, Kind};
 use polykey_core::tree::Tree;
@@ -273,11 +275,28 @@ async fn what_is_written_while_two_epochs_live_is_read_by_who_stays_and_by_nobod
     a.vaults.revoke(&vault, c.id()).await.unwrap();
     b.vaults.revoke(&vault, d.id()).await.unwrap();
     exchange(&[&a, &b], &vault).await;
-    a.set(&vault, "x", b"1").await;
+    let before = a.vaults.summary(&vault).unwrap().heads;
+    let written = a.set(&vault, "x", b"1").await;
     exchange(&[&a, &b], &vault).await;
     for node in [&a, &b] {
         assert_eq!(node.vaults.control(&vault).unwrap().state().epochs.len(), 2);
         assert_eq!(node.get(&vault, "x").unwrap(), b"1");
+    }
+    // Whoever was removed has the key of one of the two epochs, that of the other's removal. It opens nothing of what was written.
+    let control = a.vaults.control(&vault).unwrap();
+    let objects = a.vaults.pull(&vault, &before, &written).unwrap();
+    assert!(!objects.is_empty());
+    for (seed, stays) in [(1, true), (2, true), (3, false), (4, false)] {
+        let key = RootKey::from_seed(&[seed; 32]);
+        let (_, found) = Secrets::default().found(&control, &[].iter(), &key);
+        let live = &control.state().epochs;
+        let of_live = found.iter().filter(|s| live.contains(&s.id())).count();
+        assert_eq!(of_live, if stays { 2 } else { 1 }, "{seed}");
+        for address in &objects {
+            let object = a.vaults.object(&vault, address).unwrap().unwrap();
+            let opens = |s: &EpochSecret| seal::open(&s.object_keys(), &vault, &object).is_ok();
+            assert_eq!(found.iter().any(opens), stays, "{seed}");
+        }
     }
     // Each removed one gets all there is, as from a careless mirror.
     for removed in [&c, &d] {
